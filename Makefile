@@ -1,0 +1,72 @@
+# Needs Python 3.11, git and make. Everything else is installed into .venv, from hash-pinned locks.
+#   make PYTHON=/path/to/python3.11   another interpreter        make demo ARGS="--dataset FILE"   flags for the demo
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+# A copied or moved checkout carries an environment that points at the old place: set it up anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+PACKAGES := schemas online_model store api stream stack
+CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
+COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check format bench docs lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Make .venv (done by the other targets when needed)
+
+demo: setup ## Start everything, stream generated events and labels through it, show it live, end with a report (flags instead: ARGS="...")
+	@$(BIN)/millrace demo $(or $(ARGS),--exit-when-done)
+
+test: check ## Run every check and every test (pytest flags: ARGS="...")
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: setup ## Run the tests that need no server, with the doctests
+	@$(BIN)/python -m pytest schemas online_model tests/unit $(ARGS)
+
+check: setup ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure side by side, see benchmarks/
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: setup ## Generate docs/schemas, docs/topics.md and docs/settings.md from the code
+	@$(BIN)/python -m schemas.json_schema docs/schemas
+
+lock: setup ## Resolve the locks again (UPGRADE=1: to the newest versions)
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --group pyproject.toml:dev -c requirements.lock -o dev.lock
+	$(COMPILE) --group pyproject.toml:build -c requirements.lock -o build.lock
+
+clean: ## Remove .venv, caches and build output (the data of the stack stays)
+	rm -rf $(VENV) build dist .tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): build.lock requirements.lock dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "Millrace needs Python 3.11 with venv, and '$(PYTHON)' is not that. Install it (Debian, Ubuntu: apt install python3.11" >&2; \
+	  echo "python3.11-venv; macOS: brew install python@3.11; anywhere: pyenv install 3.11), or name one you have:" >&2; \
+	  echo "make $(firstword $(MAKECMDGOALS) setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@rm -f $(STAMP)
+	@echo "Setting up $(VENV): 1.3 GB; a minute or two the first time"
+	@[ "$$(cat $(VENV)/.place 2>/dev/null)" = "$(CURDIR)" ] || $(PYTHON) -m venv --clear $(VENV)
+	@echo "$(CURDIR)" >$(VENV)/.place
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r build.lock
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock dev.lock build.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --editable .
+	@echo "$(CURDIR)" >$(STAMP)

@@ -1,0 +1,111 @@
+"""Snapshots: a model's state as safetensors bytes with a checksum over everything. What is corrupt or foreign is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from online_model.prequential import Evaluation
+
+FORMAT = 1
+KEY = "millrace"  # the one key of the metadata: safetensors writes several in random order
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class SnapshotError(Exception):
+    """The bytes are no snapshot that this version can read; take an older snapshot. The message says what is wrong."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of the model."""
+
+    memory_mib: int
+    learning_rate: float
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a snapshot says beside its arrays.
+
+    Attributes:
+        format: version of this format.
+        task: the model's task.
+        line: the model's line.
+        seq: number of the last log entry applied.
+        updated_at: time of the last label applied, epoch ms.
+        settings: parameters of the model.
+        classes: the classes in order of appearance.
+        quality: the prequential evaluation.
+        sha256: checksum over the arrays and the rest of the header, hexadecimal.
+    """
+
+    format: int = FORMAT
+    task: str
+    line: str
+    seq: int
+    updated_at: int
+    settings: ModelSettings
+    classes: list[str]
+    quality: Evaluation
+    sha256: str = ""
+
+
+def encode(header: Header, arrays: Arrays) -> bytes:
+    """Return the snapshot's bytes: the same for the same state."""
+    signed = msgspec.structs.replace(header, sha256=_checksum(header, arrays))
+    return safetensors.numpy.save(arrays, {KEY: msgspec.json.encode(signed).decode()})
+
+
+def decode(data: bytes) -> tuple[Header, Arrays]:
+    """Return what `encode` was given.
+
+    Raises:
+        SnapshotError: if a single bit differs from what was written, or this version cannot read it.
+    """
+    header = _header(data)
+    try:
+        arrays = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise SnapshotError(f"no safetensors file: {error}") from error
+    if header.sha256 != _checksum(header, arrays):
+        raise SnapshotError("the checksum does not fit: the bytes are corrupt")
+    return header, arrays
+
+
+def _header(data: bytes) -> Header:
+    end = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < 8 or end > len(data):
+        raise SnapshotError(f"no safetensors file: {len(data)} bytes end before its header does")
+    try:
+        text = msgspec.json.decode(data[8:end], type=dict[str, dict[str, Any]])["__metadata__"][KEY]
+        if not isinstance(text, str):
+            raise SnapshotError("its header is no text")
+        version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
+        if version != FORMAT:
+            raise SnapshotError(f"format {version!r}; this version reads {FORMAT}")
+        header = msgspec.json.decode(text, type=Header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SnapshotError(f"unreadable header: {error}") from error
+    except KeyError as error:
+        raise SnapshotError(f"no snapshot of Millrace: {error} is missing in its header") from error
+    if msgspec.json.encode(header).decode() != text:
+        raise SnapshotError("the header is not as it was written")
+    return header
+
+
+def _checksum(header: Header, arrays: Arrays) -> str:
+    return checksum(msgspec.json.encode(msgspec.structs.replace(header, sha256="")), arrays)
+
+
+def checksum(prefix: bytes, arrays: Arrays) -> str:
+    """Return the SHA-256 over `prefix` and the arrays' names, types, shapes and bytes, hexadecimal."""
+    digest = hashlib.sha256(prefix)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data if array.size else b"")
+    return digest.hexdigest()

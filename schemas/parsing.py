@@ -1,0 +1,136 @@
+"""Bytes to records and back. A record that cannot be read is refused with a reason that names the field."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+import msgspec
+
+from schemas.records import SCHEMA_VERSION, AnyLogEntry, DeadLetter, Event, Feedback, Position, Reason, Record
+
+HEAD_BYTES = 64 * 1024
+
+R = TypeVar("R", bound=Record)
+_encoder = msgspec.json.Encoder()
+
+
+class RejectRecord(Exception):
+    """A record from outside breaks the rules; its sender must act. It goes to the dead-letter topic."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class _Version(msgspec.Struct):
+    v: int = SCHEMA_VERSION
+
+
+_version_decoder = msgspec.json.Decoder(_Version)
+_event_decoder = msgspec.json.Decoder(Event)
+_feedback_decoder = msgspec.json.Decoder(Feedback)
+_log_decoder: msgspec.json.Decoder[AnyLogEntry] = msgspec.json.Decoder(AnyLogEntry)
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Return the record as JSON bytes (UTF-8, keys in declaration order).
+
+    >>> encode(Event(event_id="1", text="hi"))
+    b'{"v":1,"event_id":"1","text":"hi","ts":null,"task":"default","meta":{}}'
+    """
+    return _encoder.encode(record)
+
+
+def _decode(decoder: msgspec.json.Decoder[R], value: bytes | None) -> R:
+    if value is None:
+        raise RejectRecord(Reason.NULL_VALUE, "the record has no value")
+    try:
+        record = decoder.decode(value)
+    except msgspec.ValidationError as error:
+        _check_version(value)
+        raise RejectRecord(Reason.INVALID_FIELD, str(error)) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RejectRecord(Reason.NOT_JSON, str(error)) from error
+    except UnicodeDecodeError as error:
+        raise RejectRecord(Reason.NOT_UTF8, str(error)) from error
+    if record.v != SCHEMA_VERSION:
+        raise RejectRecord(Reason.UNKNOWN_VERSION, f"`$.v` is {record.v}, this version reads {SCHEMA_VERSION}")
+    return record
+
+
+def _check_version(value: bytes) -> None:
+    """Say that the version is unknown rather than that a field of an unknown version is wrong."""
+    try:
+        version = _version_decoder.decode(value).v
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return
+    if version != SCHEMA_VERSION:
+        raise RejectRecord(Reason.UNKNOWN_VERSION, f"`$.v` is {version}, this version reads {SCHEMA_VERSION}")
+
+
+def parse_event(value: bytes | None, *, tasks: Collection[str], max_text_bytes: int) -> Event:
+    """Return the event in `value`.
+
+    Raises:
+        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or its text is too long.
+
+    >>> parse_event(b'{"event_id": "1", "text": 5}', tasks={"default"}, max_text_bytes=99)
+    Traceback (most recent call last):
+    ...
+    schemas.parsing.RejectRecord: invalid_field: Expected `str`, got `int` - at `$.text`
+    """
+    event = _decode(_event_decoder, value)
+    _check_task(event.task, tasks)
+    if len(event.text) * 4 > max_text_bytes and len(event.text.encode(errors="surrogatepass")) > max_text_bytes:
+        raise RejectRecord(Reason.TEXT_TOO_LONG, f"`$.text` has more than {max_text_bytes} bytes")
+    return event
+
+
+def parse_feedback(value: bytes | None, *, tasks: Collection[str]) -> Feedback:
+    """Return the label in `value`.
+
+    Raises:
+        RejectRecord: if it cannot be read, breaks a rule, or names an unknown task.
+    """
+    feedback = _decode(_feedback_decoder, value)
+    _check_task(feedback.task, tasks)
+    return feedback
+
+
+def parse_log_entry(value: bytes) -> AnyLogEntry:
+    """Return the entry of the model log in `value`; the log is ours, so anything unreadable in it is an error.
+
+    Raises:
+        msgspec.DecodeError: if it is no entry.
+    """
+    return _log_decoder.decode(value)
+
+
+def record_parser(kind: type[R]) -> Callable[[bytes], R]:
+    """Return a function that parses one of our own records from bytes (raises `msgspec.DecodeError`)."""
+    return msgspec.json.Decoder(kind).decode
+
+
+def _check_task(task: str, tasks: Collection[str]) -> None:
+    if task not in tasks:
+        raise RejectRecord(Reason.UNKNOWN_TASK, f"`$.task` is {task!r}, configured are {', '.join(sorted(tasks))}")
+
+
+def dead_letter(value: bytes | None, *, topic: str, at: Position, error: RejectRecord, now: int) -> DeadLetter:
+    """Return the dead letter for a refused record: what, where, why, and at most 64 KiB of its bytes."""
+    data = value or b""
+    return DeadLetter(
+        topic=topic,
+        partition=at.partition,
+        offset=at.offset,
+        reason=error.reason,
+        detail=error.detail,
+        length=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        head=base64.b64encode(data[:HEAD_BYTES]).decode(),
+        time=now,
+    )

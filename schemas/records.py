@@ -1,0 +1,237 @@
+"""The records of the topics as frozen, validated types. Times are epoch milliseconds; every record carries a schema version."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+DEFAULT_TASK = "default"
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+TaskName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")]
+EpochMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+Meta = dict[str, str | int | float | bool | None]
+
+
+class Reason(StrEnum):
+    """Why a record was rejected."""
+
+    NULL_VALUE = "null_value"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    INVALID_FIELD = "invalid_field"
+    TEXT_TOO_LONG = "text_too_long"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_TASK = "unknown_task"
+
+
+class State(StrEnum):
+    """The state of a label; each is in exactly one."""
+
+    WAITING = "waiting"
+    TRAINED = "trained"
+    DUPLICATE = "duplicate"
+    CORRECTED = "corrected"
+    EXPIRED = "expired"
+    ORPHAN = "orphan"
+    REJECTED = "rejected"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What all records share: the version of their schema."""
+
+    v: int = SCHEMA_VERSION
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """A text to classify. Topic `events`, key `event_id`."""
+
+    event_id: Id
+    text: str
+    ts: EpochMs | None = None
+    task: TaskName = DEFAULT_TASK
+    meta: Meta = {}
+
+
+class Feedback(Record, frozen=True, kw_only=True):
+    """A label for an event. Topic `feedback`, key `event_id`."""
+
+    event_id: Id
+    label: Label
+    feedback_id: Id | None = None
+    task: TaskName = DEFAULT_TASK
+    ts: EpochMs | None = None
+    source: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    weight: Weight = 1.0
+    comment: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model: a line (a base model and what was learned on it) and the sequence number of the last entry applied."""
+
+    line: str
+    seq: int
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """Where a record lies in its topic, and the broker's time of it."""
+
+    partition: int
+    offset: int
+    time: EpochMs = 0
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction as it was served.
+
+    `proba` holds the most probable classes only, most probable first, rounded to 6 decimals; `classes` is how many
+    the model knew. The label is null, and `proba` empty, if the model knew no class yet.
+    """
+
+    label: str | None
+    proba: dict[str, float]
+    classes: int
+    model: ModelVersion
+
+
+class Prediction(Served, frozen=True, kw_only=True):
+    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`."""
+
+    v: int = SCHEMA_VERSION
+    event_id: str
+    task: str
+    text: str
+    meta: Meta
+    event_ts: EpochMs
+    predicted_at: EpochMs
+    source: Position
+
+
+class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which feedback record: its position is its identity, the sender's id is what the sender may have given it."""
+
+    at: Position
+    feedback_id: str | None = None
+    source: str | None = None
+
+
+class LogEntry(Record, frozen=True, kw_only=True, tag_field="kind"):
+    """An entry of the model log. Topic `model-log`, key `task`; `seq` counts 1, 2, 3 … in each task without a gap."""
+
+    seq: int
+    task: str
+    time: EpochMs
+
+
+class LabelEntry(LogEntry, frozen=True, kw_only=True, tag="label"):
+    """A label to learn, with the text and the prediction that was served for it.
+
+    `corrects` is the label that was learned for this event before, if any: such an entry teaches, and scores nothing,
+    since its event has been scored.
+    """
+
+    event_id: str
+    text: str
+    meta: Meta
+    label: str
+    weight: float
+    served: Served
+    feedback: FeedbackRef
+    corrects: str | None = None
+
+
+class SnapshotEntry(LogEntry, frozen=True, kw_only=True, tag="snapshot"):
+    """Announces a snapshot of the model as it was after entry `at_seq`. Changes no model."""
+
+    at_seq: int
+    line: str
+    address: str
+    sha256: str
+    size_bytes: int
+
+
+AnyLogEntry = LabelEntry | SnapshotEntry
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """How the served prediction fared against the label: natural-log loss of the label's probability."""
+
+    correct: bool
+    log_loss: float
+
+
+class LabelState(Record, frozen=True, kw_only=True):
+    """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none)."""
+
+    event_id: str | None
+    task: str | None
+    state: State
+    previous: State | None = None
+    feedback: FeedbackRef
+    label: str | None = None
+    seq: int | None = None
+    served: str | None = None
+    score: Score | None = None
+    reason: str | None = None
+    time: EpochMs
+
+
+class ClassQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores of one class; shares in 0..1, support in labels."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: float
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """Prequential scores over some labels: accuracy and F1 in 0..1, log loss in nats."""
+
+    labels: int
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    per_class: dict[str, ClassQuality]
+
+
+class Quality(Record, frozen=True, kw_only=True):
+    """How well the served predictions fared. Topic `quality`, key `task`, compacted."""
+
+    task: str
+    time: EpochMs
+    model: ModelVersion
+    model_time: EpochMs
+    overall: Scores
+    window: Scores
+    window_size: int
+
+
+class Aggregate(Record, frozen=True, kw_only=True):
+    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted."""
+
+    name: Literal["predictions", "label_states"]
+    task: str
+    label: str
+    granularity: Literal["minute", "hour", "day", "total"]
+    start: EpochMs
+    count: int
+
+
+class DeadLetter(Record, frozen=True, kw_only=True):
+    """A record that was refused. Topic `dead-letters`; `head` is the base64 of at most the first 64 KiB of its value."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: Reason
+    detail: str
+    length: int
+    sha256: str
+    head: str
+    time: EpochMs

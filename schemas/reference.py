@@ -1,0 +1,160 @@
+"""The generated pages of the documentation, `topics.md` and `settings.md`, as text. Pure."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from schemas.settings import PREFIX, Settings
+from schemas.topics import Topic, TopicSpec, topic_specs
+
+TOPIC_KEYS: dict[Topic, str] = {
+    Topic.EVENTS: "`event_id`",
+    Topic.FEEDBACK: "`event_id`",
+    Topic.PREDICTIONS: "`event_id`",
+    Topic.MODEL_LOG: "`task`",
+    Topic.LABEL_STATES: "`event_id`, empty for a label that names none",
+    Topic.QUALITY: "`task`",
+    Topic.AGGREGATES: "`name/task/label/granularity/start`",
+    Topic.DEAD_LETTERS: "none",
+}
+"""What the Kafka key of a record is made of."""
+
+_GENERATED = "<!-- Generated from the code by `make docs`; a test fails when it is stale. -->"
+_DAY_MS = 24 * 3600 * 1000
+_SPREAD = "`topic_partitions`"
+
+
+def topics_page(schemas: Mapping[Topic, Mapping[str, Any]]) -> str:
+    """Return the page of the topics: how each is created, and the fields of its records."""
+    lines = [
+        "# Topics",
+        "",
+        _GENERATED,
+        "",
+        "JSON, UTF-8. Times are epoch milliseconds. A name on the broker is `topic_prefix` + the topic's name. A reader ignores fields",
+        "that it does not know; a record whose `v` it does not know is refused. JSON Schema of each topic: `docs/schemas/`.",
+        "",
+        "| topic | key | partitions | retention | records |",
+        "|---|---|---|---|---|",
+    ]
+    few, many = topic_specs(partitions=1), topic_specs(partitions=2)
+    for spec, other in zip(few, many, strict=True):
+        partitions = str(spec.partitions) if spec.partitions == other.partitions else f"{_SPREAD} ({Settings().topic_partitions})"
+        records = ", ".join(f"[{name}](#{name.lower()})" for name in _root_names(schemas[spec.topic]))
+        lines.append(f"| {spec.topic} | {TOPIC_KEYS[spec.topic]} | {partitions} | {_retention(spec)} | {records} |")
+    definitions: dict[str, Mapping[str, Any]] = {}
+    for topic in Topic:
+        schema = schemas[topic]
+        definitions |= {name: schema["$defs"][name] for name in _root_names(schema)}
+        definitions |= {name: definition for name, definition in schema["$defs"].items() if name not in definitions}
+    for name, definition in definitions.items():
+        lines += _definition(name, definition)
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """Return the page of the settings: name, default, rule, meaning."""
+    lines = [
+        "# Settings",
+        "",
+        _GENERATED,
+        "",
+        "Read once, at start, from environment variables; lists are comma-separated. All that is wrong is reported at once.",
+        "",
+        "| variable | default | rule | meaning |",
+        "|---|---|---|---|",
+    ]
+    meanings = setting_meanings()
+    properties = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    for field in msgspec.structs.fields(Settings):
+        default = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+        shown = f"`{default}`" if default else "empty"
+        lines.append(f"| `{PREFIX}{field.name.upper()}` | {shown} | {describe(properties[field.name])} | {meanings.get(field.name, '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def setting_meanings() -> dict[str, str]:
+    """Return what the docstring of `Settings` says of each field.
+
+    >>> setting_meanings()["kafka"]
+    'bootstrap servers, `host:port,…`.'
+    """
+    attributes = (inspect.getdoc(Settings) or "").partition("Attributes:\n")[2]
+    entries = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """Return a JSON Schema in a few words, for a cell of a table.
+
+    >>> describe({"type": "string", "minLength": 1, "maxLength": 256})
+    'string, 1–256 characters'
+    >>> describe({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]})
+    'integer ≥ 0 or null'
+    """
+    if "anyOf" in schema:
+        return " or ".join(describe(part) for part in schema["anyOf"])
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"] if value is not None)
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    return _basic(schema)
+
+
+def _basic(schema: Mapping[str, Any]) -> str:
+    kind = str(schema["type"])
+    if kind == "array":
+        return f"{_range('', schema, 'minItems', 'maxItems', ' ')}list of: {describe(schema['items'])}"
+    if kind == "object":
+        return f"object of: {describe(schema['additionalProperties'])}"
+    if "pattern" in schema:
+        return f"{kind} matching `{schema['pattern'].replace('|', chr(92) + '|')}`"
+    if kind == "string":
+        return kind + _range(", ", schema, "minLength", "maxLength", " characters")
+    if "exclusiveMinimum" in schema:
+        kind = f"{kind} > {schema['exclusiveMinimum']:g},"
+    return kind + _range(", ", schema, "minimum", "maximum", "")
+
+
+def _range(before: str, schema: Mapping[str, Any], low: str, high: str, unit: str) -> str:
+    match schema.get(low), schema.get(high):
+        case None, None:
+            return ""
+        case least, None:
+            return f"{before if unit else ' '}≥ {least}{unit}"
+        case None, most:
+            return f"{before if unit else ' '}≤ {most}{unit}"
+        case least, most:
+            return f"{before}{least}–{most}{unit}"
+
+
+def _root_names(schema: Mapping[str, Any]) -> list[str]:
+    return [part["$ref"].rpartition("/")[2] for part in schema.get("anyOf", [schema])]
+
+
+def _retention(spec: TopicSpec) -> str:
+    if spec.config.get("cleanup.policy") == "compact":
+        return "compacted: the newest of each key"
+    milliseconds = int(spec.config["retention.ms"])
+    return "for ever" if milliseconds < 0 else f"{milliseconds // _DAY_MS} days"
+
+
+def _definition(name: str, definition: Mapping[str, Any]) -> list[str]:
+    paragraphs = [" ".join(text.split()) for text in definition.get("description", "").split("\n\n")]
+    lines = ["", f"## {name}", "", "\n\n".join(paragraphs)]
+    if "properties" not in definition:
+        return [*lines, "", "One of: " + describe(definition)]
+    required = set(definition.get("required", ()))
+    lines += ["", "| field | type | default |", "|---|---|---|"]
+    for field, schema in definition["properties"].items():
+        default = "required" if field in required or "default" not in schema else f"`{msgspec.json.encode(schema['default']).decode()}`"
+        lines.append(f"| `{field}` | {describe(schema)} | {default} |")
+    return lines

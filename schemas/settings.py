@@ -1,0 +1,112 @@
+"""The settings: frozen, read once from a mapping, all errors reported at once. Units are in the names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from schemas.records import DEFAULT_TASK, TaskName
+
+PREFIX = "MILLRACE_"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class SettingsError(ValueError):
+    """Settings are wrong; whoever starts Millrace must act. The message lists all that is wrong."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What jobs, API and tools need to know. Every field is the environment variable MILLRACE_<NAME IN CAPITALS>.
+
+    Attributes:
+        kafka: bootstrap servers, `host:port,…`.
+        redis: URL of the Redis database.
+        artifacts: folder of the snapshots.
+        tasks: names of the tasks, each an independent model (at most 8).
+        topic_prefix: put before every topic's name, so that several installations share a broker.
+        topic_partitions: partitions of the high-volume topics when they are created.
+        checkpoint_interval_ms: time between checkpoints of each job; committed output waits for them.
+        classify_parallelism: instances of the predictor.
+        label_wait_s: how long a prediction waits for labels, and a label for its event.
+        event_known_s: how long an event id is known, to recognise duplicates.
+        snapshot_interval_s: a snapshot is written at the latest so long after a label was learned.
+        snapshot_labels: … or after so many labels.
+        snapshots_kept: how many of the newest snapshots stay.
+        quality_window: labels in the sliding window of the scores.
+        max_text_bytes: longest text of an event, in UTF-8 bytes.
+        proba_top: how many of the most probable classes a prediction carries.
+        model_memory_mib: memory of one model's arrays.
+        recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
+        publish_interval_ms: predictions are written to Redis in batches of so long.
+        shutdown_timeout_s: how long a savepoint may take when jobs are stopped.
+        drill_folder: a file named like a job that appears here makes an operator of that job fail once; empty for none.
+    """
+
+    kafka: str = "127.0.0.1:9092"
+    redis: str = "redis://127.0.0.1:6379/0"
+    artifacts: str = "artifacts"
+    tasks: Annotated[tuple[TaskName, ...], msgspec.Meta(min_length=1, max_length=8)] = (DEFAULT_TASK,)
+    topic_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}$")] = ""
+    topic_partitions: Positive = 4
+    checkpoint_interval_ms: Annotated[int, msgspec.Meta(ge=100)] = 500
+    classify_parallelism: Positive = 1
+    label_wait_s: Positive = 24 * 3600
+    event_known_s: Positive = 7 * 24 * 3600
+    snapshot_interval_s: Positive = 60
+    snapshot_labels: Positive = 20_000
+    snapshots_kept: Annotated[int, msgspec.Meta(ge=2)] = 5
+    quality_window: Positive = 1000
+    max_text_bytes: Positive = 1024 * 1024
+    proba_top: Positive = 10
+    model_memory_mib: Positive = 64
+    recent_predictions: Positive = 100_000
+    publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
+    shutdown_timeout_s: Positive = 120
+    drill_folder: str = ""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings in `environment` (keys with the prefix MILLRACE_); lists are comma-separated.
+
+    Raises:
+        SettingsError: naming every variable that is wrong, and why.
+
+    >>> read_settings({"MILLRACE_TASKS": "a,b", "HOME": "/"}).tasks
+    ('a', 'b')
+    >>> read_settings({"MILLRACE_QUALITY_WINDOW": "0", "MILLRACE_TASKS": "A"})
+    Traceback (most recent call last):
+    ...
+    schemas.settings.SettingsError: MILLRACE_QUALITY_WINDOW='0': Expected `int` >= 1
+    MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}$' - at `$[0]`
+    """
+    fields = {PREFIX + f.name.upper(): f for f in msgspec.structs.fields(Settings)}
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for name, text in sorted(environment.items()):
+        field = fields.get(name)
+        if field is not None:
+            try:
+                values[field.name] = _convert(text, field)
+            except msgspec.ValidationError as error:
+                problems.append(f"{name}={text!r}: {error}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return msgspec.convert(values, Settings)
+
+
+def _convert(text: str, field: msgspec.structs.FieldInfo) -> object:
+    raw: object = [part.strip() for part in text.split(",")] if isinstance(field.default, tuple) else text
+    return msgspec.convert(raw, field.type, strict=False)
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the settings as environment variables; `read_settings` gives them back.
+
+    >>> read_settings(as_environment(Settings(tasks=("a", "b")))) == Settings(tasks=("a", "b"))
+    True
+    """
+    values = msgspec.structs.asdict(settings)
+    return {PREFIX + k.upper(): ",".join(v) if isinstance(v, tuple) else str(v) for k, v in values.items()}

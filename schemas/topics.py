@@ -1,0 +1,55 @@
+"""The topics: names, partitions, retention. The one place that knows them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+MODEL_LOG_PARTITIONS = 8
+"""Fixed for ever: a task's log lives in the partition that its name hashes to, and more partitions would move it."""
+
+_DAY_MS = 24 * 3600 * 1000
+
+
+class Topic(StrEnum):
+    """A topic's logical name; the name on the broker is `prefix` + this."""
+
+    EVENTS = "events"
+    FEEDBACK = "feedback"
+    PREDICTIONS = "predictions"
+    MODEL_LOG = "model-log"
+    LABEL_STATES = "label-states"
+    QUALITY = "quality"
+    AGGREGATES = "aggregates"
+    DEAD_LETTERS = "dead-letters"
+
+
+class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a topic is created: number of partitions and broker configuration."""
+
+    topic: Topic
+    partitions: int
+    config: dict[str, str]
+
+
+def topic_specs(*, partitions: int) -> list[TopicSpec]:
+    """Return the specification of every topic.
+
+    Args:
+        partitions: partitions of the high-volume topics (events, feedback, predictions, label-states).
+    """
+    week = {"retention.ms": str(7 * _DAY_MS)}
+    # Appended at the broker: one clock orders all predictions, whatever the machines of the jobs say.
+    stamped = {**week, "message.timestamp.type": "LogAppendTime"}
+    compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(3600 * 1000)}
+    return [
+        TopicSpec(topic=Topic.EVENTS, partitions=partitions, config=week),
+        TopicSpec(topic=Topic.FEEDBACK, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS)}),
+        TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config=stamped),
+        TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS)}),
+        TopicSpec(topic=Topic.MODEL_LOG, partitions=MODEL_LOG_PARTITIONS, config={"retention.ms": "-1", "retention.bytes": "-1"}),
+        TopicSpec(topic=Topic.QUALITY, partitions=1, config=compacted),
+        TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
+        TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config={"retention.ms": str(30 * _DAY_MS)}),
+    ]

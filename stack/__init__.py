@@ -1,0 +1,1 @@
+"""The embedded stack and the `millrace` command line: real parts on loopback, all from packages."""

@@ -1,0 +1,138 @@
+"""Reads topics as a transactional reader sees them: committed records only, up to the end at the time of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
+
+from store.connect import KafkaUnavailable, kafka_unavailable
+
+POLL_MS = 1000
+STALLED_POLLS = 30
+
+Ends = dict[str, dict[int, int]]
+"""Topic to partition to offset."""
+
+
+def open_consumer(kafka: str) -> KafkaConsumer:
+    """Return a consumer without a group that sees committed records only, tuned to read a topic whole.
+
+    Raises:
+        KafkaUnavailable: if no broker answers.
+    """
+    try:
+        return KafkaConsumer(
+            bootstrap_servers=kafka.split(","),
+            bootstrap_timeout_ms=10_000,
+            isolation_level="read_committed",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            allow_auto_create_topics=False,
+            max_poll_records=5000,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            # Checksums in pure Python take four times as long as all the rest.
+            check_crcs=False,
+            metrics_enabled=False,
+        )
+    except (KafkaError, OSError, ValueError) as error:
+        raise kafka_unavailable(kafka, error) from error
+
+
+def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Return the topic's partitions in order.
+
+    Raises:
+        KafkaUnavailable: if there is no such topic.
+    """
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise KafkaUnavailable(f"there is no topic {topic} on this Kafka: `millrace up` creates the topics")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def end_offsets(kafka: str, topics: Iterable[str]) -> Ends:
+    """Return the committed end of each partition of the topics.
+
+    Raises:
+        KafkaUnavailable: if no broker answers, or a topic is missing.
+    """
+    with closing(open_consumer(kafka)) as consumer:
+        try:
+            parts = [part for topic in topics for part in partitions_of(consumer, topic)]
+            ends = consumer.end_offsets(parts)
+        except KafkaError as error:
+            raise kafka_unavailable(kafka, error) from error
+    result: Ends = {}
+    for part in parts:
+        result.setdefault(part.topic, {})[part.partition] = ends[part]
+    return result
+
+
+def begin_offsets(kafka: str, topic: str) -> dict[int, int]:
+    """Return the first retained offset of each partition (raises `KafkaUnavailable`)."""
+    with closing(open_consumer(kafka)) as consumer:
+        try:
+            begins = consumer.beginning_offsets(partitions_of(consumer, topic))
+        except KafkaError as error:
+            raise kafka_unavailable(kafka, error) from error
+    return {part.partition: offset for part, offset in begins.items()}
+
+
+def first_timestamps(kafka: str, topic: str) -> dict[int, int]:
+    """Return the time of the first retained record of each partition that has one, epoch ms (raises `KafkaUnavailable`)."""
+    with closing(open_consumer(kafka)) as consumer:
+        try:
+            found = consumer.offsets_for_times(dict.fromkeys(partitions_of(consumer, topic), 0))
+        except KafkaError as error:
+            raise kafka_unavailable(kafka, error) from error
+    return {part.partition: place.timestamp for part, place in found.items() if place is not None}
+
+
+def read_committed(kafka: str, topic: str, start: Mapping[int, int] | None = None) -> Iterator[list[ConsumerRecord]]:
+    """Yield the committed records of a topic in batches, each batch in order and from one partition.
+
+    Args:
+        kafka: bootstrap servers.
+        topic: name on the broker.
+        start: partition to first offset; a partition that is not named is read from its beginning.
+
+    Raises:
+        KafkaUnavailable: if no broker answers, there is no such topic, or nothing comes for half a minute.
+    """
+    with closing(open_consumer(kafka)) as consumer:
+        try:
+            parts = partitions_of(consumer, topic)
+            ends = consumer.end_offsets(parts)
+            begins = consumer.beginning_offsets(parts)
+            first = {part: max(begins[part], (start or {}).get(part.partition, 0)) for part in parts}
+            ends = {part: end for part, end in ends.items() if first[part] < end}
+            consumer.assign(list(ends))
+            for part in ends:
+                consumer.seek(part, first[part])
+            yield from _read_to(consumer, ends)
+        except KafkaError as error:
+            raise kafka_unavailable(kafka, error) from error
+
+
+def _read_to(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> Iterator[list[ConsumerRecord]]:
+    open_parts = set(ends)
+    stalled = 0
+    while open_parts:
+        batches = consumer.poll(timeout_ms=POLL_MS)
+        for part, records in batches.items():
+            if records[-1].offset >= ends[part]:
+                records = [r for r in records if r.offset < ends[part]]
+            if records:
+                yield records
+        # The position also passes the markers that end transactions, which are no records.
+        done = {part for part in open_parts if consumer.position(part) >= ends[part]}
+        consumer.pause(*done)
+        open_parts -= done
+        stalled = 0 if batches or done else stalled + 1
+        if stalled >= STALLED_POLLS:
+            raise KafkaUnavailable(f"{min(open_parts).topic}: the broker gave nothing for {stalled * POLL_MS // 1000} s")

@@ -1,0 +1,268 @@
+"""Flink's JobManager and TaskManager, as processes of the PyFlink package's distribution.
+
+They are started directly, not by the package's shell scripts: those start three more JVMs each time to work out the memory, which is fixed here,
+and a killed TaskManager is to be back in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from stack.flink_rest import FlinkRest, FlinkUnreachable
+from stack.jars import connector_jar, ensure_jars
+from stack.java import packaged_java_home
+from stack.log4j import log_properties
+from stack.ports import LOOPBACK, free_ports
+from stack.process import Part
+
+SLOTS = 8
+JM_HEAP_MIB = 448
+TM_FRAMEWORK_MIB = 128
+TM_TASK_HEAP_MIB = 700
+TM_MANAGED_MIB = 256
+TM_NETWORK_MIB = 128
+METASPACE_MIB = 320
+_JM = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_TM = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+_PROBE_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class FlinkPorts:
+    """The ports of the JobManager; the TaskManager takes free ones."""
+
+    rest: int
+    rpc: int
+    blob: int
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Flink's two parts, and the environment in which a client submits to them."""
+
+    jobmanager: Part
+    taskmanager: Part
+    client_environment: Mapping[str, str]
+
+    @property
+    def rest(self) -> str:
+        """Where the JobManager's REST interface is: `host:port`."""
+        return self.jobmanager.address
+
+    def stop(self) -> None:
+        """Stop both."""
+        self.taskmanager.stop()
+        self.jobmanager.stop()
+
+
+def distribution() -> Path:
+    """Return the Flink distribution inside the PyFlink package, without importing it."""
+    package = find_spec("pyflink")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("pyflink")
+    return Path(package.origin).parent
+
+
+def flink_part_pair(
+    folder: Path, ports: FlinkPorts, *, logs: Path, java_home: Path, jars: Path, environment: Mapping[str, str] | None = None
+) -> Cluster:
+    """Write Flink's configuration below `folder` and return its parts, not started.
+
+    Args:
+        folder: for configuration, links to the jars, and working files.
+        ports: where the JobManager listens.
+        logs: folder of the log files.
+        java_home: a JDK 17.
+        jars: the cache with the Kafka connector.
+        environment: variables for the Python functions (the settings).
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    conf, lib = _write_configuration(folder, ports), _link_jars(folder / "lib", jars)
+    # Python is found as `python` on PATH; its functions import our packages.
+    variables = {
+        **(environment or {}),
+        "JAVA_HOME": str(java_home),
+        "FLINK_HOME": str(distribution()),
+        "FLINK_CONF_DIR": str(conf),
+        "FLINK_LIB_DIR": str(lib),
+        "FLINK_PLUGINS_DIR": str(distribution() / "plugins"),
+        "FLINK_LOG_DIR": str(logs),
+        "PATH": os.pathsep.join([str(_python_folder(folder)), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])),
+    }
+    rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
+    jobmanager = _job_manager(folder, ports, logs, variables, rest)
+    return Cluster(jobmanager, _task_manager(folder, logs, variables, rest), variables)
+
+
+def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, java_home: Path | None = None) -> Cluster:
+    """Start a JobManager and a TaskManager with their files in `folder`, and wait until slots are there.
+
+    Raises:
+        PartFailed: if one does not come up.
+    """
+    ports = FlinkPorts(*free_ports(3))
+    home = java_home or packaged_java_home()
+    cluster = flink_part_pair(folder, ports, logs=folder / "logs", java_home=home, jars=ensure_jars(), environment=environment)
+    cluster.jobmanager.start()
+    cluster.taskmanager.start()
+    try:
+        cluster.jobmanager.wait_healthy()
+        cluster.taskmanager.wait_healthy()
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
+
+
+def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
+    log = logs / "jobmanager.log"
+    command = [*_java(folder, log, variables, JM_HEAP_MIB, None), _JM, "--configDir", variables["FLINK_CONF_DIR"]]
+    url = f"http://{LOOPBACK}:{ports.rest}"
+    return Part(
+        "jobmanager", lambda: command, rest.answers, log, ports.rest, out=log.with_suffix(".out"), url=url, environment=variables,
+        folder=folder, stop_timeout_s=10,
+    )  # fmt: skip
+
+
+def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
+    log = logs / "taskmanager.log"
+    heap, direct = TM_FRAMEWORK_MIB + TM_TASK_HEAP_MIB, TM_FRAMEWORK_MIB + TM_NETWORK_MIB
+    fixed = [*_java(folder, log, variables, heap, direct), _TM, "--configDir", variables["FLINK_CONF_DIR"]]
+    resource = ""
+
+    def command() -> list[str]:
+        # A name of its own for each process: a new one is not taken for the one that was killed.
+        nonlocal resource
+        resource = f"taskmanager-{time.time_ns():x}"
+        return [*fixed, "-D", f"taskmanager.resource-id={resource}"]
+
+    def healthy() -> bool:
+        try:
+            return resource in rest.task_managers()
+        except FlinkUnreachable:
+            return False
+
+    return Part(
+        "taskmanager", command, healthy, log, 0, out=log.with_suffix(".out"), environment=variables, folder=folder, stop_timeout_s=10
+    )
+
+
+def _java(folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, direct_mib: int | None) -> list[str]:
+    properties = folder / "conf" / f"{log.stem}.properties"
+    properties.write_text(log_properties(log), encoding="utf-8")
+    jars = sorted(Path(variables["FLINK_LIB_DIR"]).glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
+    return [
+        f"{variables['JAVA_HOME']}/bin/java",
+        f"-Xms{heap_mib // 2}m",
+        f"-Xmx{heap_mib}m",
+        f"-XX:MaxMetaspaceSize={METASPACE_MIB}m",
+        *([f"-XX:MaxDirectMemorySize={direct_mib}m"] if direct_mib else []),
+        "-XX:+UseG1GC",
+        "-XX:+ExitOnOutOfMemoryError",
+        *_opened_modules(),
+        f"-Dlog.file={log}",
+        f"-Dlog4j.configurationFile=file:{properties}",
+        f"-Dlog4j2.configurationFile=file:{properties}",
+        "-cp",
+        ":".join(map(str, jars)),
+    ]
+
+
+def _opened_modules() -> list[str]:
+    """Return the `--add-opens` options of the distribution's own configuration."""
+    shipped = yaml.safe_load((distribution() / "conf" / "config.yaml").read_text(encoding="utf-8"))
+    return str(shipped["env"]["java"]["opts"]["all"]).split()
+
+
+def _write_configuration(folder: Path, ports: FlinkPorts) -> Path:
+    conf = folder / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    for name in ("log4j-cli.properties", "log4j-session.properties", "logback.xml", "logback-session.xml"):
+        (conf / name).write_bytes((distribution() / "conf" / name).read_bytes())
+    options = {**_options(folder, ports), "env.java.opts.all": " ".join(_opened_modules())}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in options.items()]
+    (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return conf
+
+
+def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
+    return {
+        "jobmanager.rpc.address": LOOPBACK,
+        "jobmanager.rpc.port": ports.rpc,
+        "jobmanager.bind-host": LOOPBACK,
+        "blob.server.port": str(ports.blob),
+        "rest.address": LOOPBACK,
+        "rest.bind-address": LOOPBACK,
+        "rest.port": ports.rest,
+        "rest.bind-port": str(ports.rest),
+        "taskmanager.host": LOOPBACK,
+        "taskmanager.bind-host": LOOPBACK,
+        "taskmanager.numberOfTaskSlots": SLOTS,
+        "taskmanager.cpu.cores": str(float(os.cpu_count() or 1)),
+        "taskmanager.memory.framework.heap.size": f"{TM_FRAMEWORK_MIB}m",
+        "taskmanager.memory.framework.off-heap.size": f"{TM_FRAMEWORK_MIB}m",
+        "taskmanager.memory.task.heap.size": f"{TM_TASK_HEAP_MIB}m",
+        "taskmanager.memory.task.off-heap.size": "0m",
+        "taskmanager.memory.managed.size": f"{TM_MANAGED_MIB}m",
+        "taskmanager.memory.network.min": f"{TM_NETWORK_MIB}m",
+        "taskmanager.memory.network.max": f"{TM_NETWORK_MIB}m",
+        "taskmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",
+        "taskmanager.memory.jvm-overhead.min": "192m",
+        "taskmanager.memory.jvm-overhead.max": "192m",
+        "jobmanager.memory.heap.size": f"{JM_HEAP_MIB}m",
+        "jobmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",
+        # A process that is gone is noticed by its closed connection after two heartbeats; the time-out is for one that hangs.
+        "heartbeat.interval": "1 s",
+        "heartbeat.timeout": "8 s",
+        "jobmanager.execution.failover-strategy": "region",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "python.execution-mode": "thread",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "io.tmp.dirs": str(_made(folder / "tmp")),
+        "blob.storage.directory": str(_made(folder / "blob")),
+        "process.working-dir": str(_made(folder / "work")),
+        "env.log.dir": str(folder / "logs"),
+        "classloader.check-leaked-classloader": False,
+        "web.submit.enable": False,
+    }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _link_jars(lib: Path, jars: Path) -> Path:
+    """Make `lib` a folder of links: the distribution's jars, PyFlink's own (its native library loads once in a process), the connector."""
+    lib.mkdir(parents=True, exist_ok=True)
+    home = distribution()
+    wanted = [*(home / "lib").glob("*.jar"), home / "opt" / f"flink-python-{version('apache-flink')}.jar", connector_jar(jars)]
+    for old in lib.iterdir():
+        old.unlink()
+    for jar in wanted:
+        (lib / jar.name).symlink_to(jar)
+    return lib
+
+
+def _python_folder(folder: Path) -> Path:
+    """Return the folder that has this interpreter under the name `python`."""
+    return Path(sys.executable).parent if Path(sys.executable).parent.joinpath("python").exists() else _aliased(folder / "bin")
+
+
+def _aliased(folder: Path) -> Path:
+    alias = _made(folder) / "python"
+    alias.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    alias.chmod(0o755)
+    return folder

@@ -1,0 +1,105 @@
+"""The part of Flink's REST interface that the stack uses (Flink documentation, "REST API")."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+TIMEOUT_S = 5.0
+
+
+class FlinkUnreachable(Exception):
+    """The JobManager does not answer, or not with what was asked for."""
+
+
+class FlinkRest:
+    """A client of one JobManager at `host:port`."""
+
+    def __init__(self, address: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+
+    def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(self.address, timeout=self._timeout_s)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, body=data, headers={"Content-Type": "application/json"} if data else {})
+            response = connection.getresponse()
+            text = response.read()
+            answer = json.loads(text) if text else {}
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise FlinkUnreachable(f"{method} {path} at {self.address}: {error}") from error
+        finally:
+            connection.close()
+        if response.status >= 400 or not isinstance(answer, dict):
+            raise FlinkUnreachable(f"{method} {path} at {self.address}: HTTP {response.status} {str(answer)[:300]}")
+        return answer
+
+    def answers(self) -> bool:
+        """Whether the JobManager answers."""
+        try:
+            self._call("GET", "/overview")
+        except FlinkUnreachable:
+            return False
+        return True
+
+    def slots(self) -> int:
+        """How many slots the registered TaskManagers have."""
+        return int(self._call("GET", "/overview")["slots-total"])
+
+    def task_managers(self) -> set[str]:
+        """The resource ids of the registered TaskManagers."""
+        return {entry["id"] for entry in self._call("GET", "/taskmanagers")["taskmanagers"]}
+
+    def jobs(self) -> dict[str, str]:
+        """The state of every job that the JobManager knows, by id."""
+        return {entry["jid"]: entry["state"] for entry in self._call("GET", "/jobs/overview")["jobs"]}
+
+    def restarts(self, job: str) -> int | None:
+        """How often the job was restarted by Flink; None if it does not say."""
+        values = self._call_list("GET", f"/jobs/{job}/metrics?get=numRestarts")
+        return int(values[0]["value"]) if values else None
+
+    def checkpoints(self, job: str) -> dict[str, Any]:
+        """Counts of the job's checkpoints (`completed`, `failed`, `restored` …)."""
+        counts = self._call("GET", f"/jobs/{job}/checkpoints")["counts"]
+        return dict(counts)
+
+    def root_cause(self, job: str) -> str | None:
+        """The first lines of the job's newest exception."""
+        entries = self._call("GET", f"/jobs/{job}/exceptions?maxExceptions=1").get("exceptionHistory", {}).get("entries", [])
+        if not entries:
+            return None
+        lines = [line.strip() for line in str(entries[0]["stacktrace"]).splitlines()]
+        causes = [line for line in lines if line and not line.startswith(("at ", "..."))]
+        return " | ".join([causes[0], *causes[-1:]])[:500] if causes else None
+
+    def stop_with_savepoint(self, job: str, folder: str) -> str:
+        """Ask the job to stop with a savepoint below `folder`; returns the id of the request."""
+        return str(self._call("POST", f"/jobs/{job}/stop", {"targetDirectory": folder, "drain": False})["request-id"])
+
+    def savepoint(self, job: str, request: str) -> tuple[str | None, str | None]:
+        """Return (path, None) when the savepoint is complete, (None, reason) when it failed, (None, None) before."""
+        answer = self._call("GET", f"/jobs/{job}/savepoints/{request}")
+        if answer["status"]["id"] != "COMPLETED":
+            return None, None
+        operation = answer["operation"]
+        if "location" in operation:
+            return str(operation["location"]), None
+        return None, str(operation.get("failure-cause", {}).get("class", "unknown"))
+
+    def cancel(self, job: str) -> None:
+        """Cancel the job."""
+        self._call("PATCH", f"/jobs/{job}?mode=cancel")
+
+    def _call_list(self, method: str, path: str) -> list[dict[str, Any]]:
+        connection = http.client.HTTPConnection(self.address, timeout=self._timeout_s)
+        try:
+            connection.request(method, path)
+            answer = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise FlinkUnreachable(f"{method} {path} at {self.address}: {error}") from error
+        finally:
+            connection.close()
+        return answer if isinstance(answer, list) else []

@@ -1,0 +1,27 @@
+"""The logging configuration of the Java parts: one rolling file each, bounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_TEMPLATE = """\
+status = ERROR
+appender.file.name = file
+appender.file.type = RollingFile
+appender.file.fileName = {log}
+appender.file.filePattern = {log}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{yyyy-MM-dd HH:mm:ss,SSS}} %-5p %c{{2}} - %m%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 16MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+rootLogger.level = INFO
+rootLogger.appenderRef.file.ref = file
+"""
+
+
+def log_properties(log: str | Path) -> str:
+    """Return a log4j 2 configuration that writes to `log` and keeps three older files of 16 MB."""
+    return _TEMPLATE.format(log=log)

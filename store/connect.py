@@ -1,0 +1,172 @@
+"""Connections to Redis and Kafka: with timeouts, and with errors that say what to do."""
+
+from __future__ import annotations
+
+import socket
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+REDIS_CONNECT_S = 2.0
+REDIS_ANSWER_S = 10.0
+KAFKA_CONNECT_MS = 10_000
+KAFKA_REQUEST_MS = 15_000
+KAFKA_PROBE_S = 2.0
+
+MESSAGE_MAX_BYTES = 8 * 1024 * 1024
+"""Largest record that is sent; a broker may be set to accept less, and says so."""
+
+_C = TypeVar("_C")
+
+
+class RedisUnavailable(Exception):
+    """Redis does not answer, or is no Redis that Millrace can use; whoever runs it must act."""
+
+
+class KafkaUnavailable(Exception):
+    """The broker does not answer, or a topic is missing; whoever runs it must act."""
+
+
+def connect_redis(url: str) -> redis.Redis:
+    """Return a client of the Redis at `url`; it connects with the first command.
+
+    A command fails at once rather than being sent again: the caller knows whether its batch is whole, the client does not.
+
+    Raises:
+        RedisUnavailable: if the URL is none that redis-py understands.
+    """
+    try:
+        pool = redis.ConnectionPool.from_url(
+            url,
+            socket_connect_timeout=REDIS_CONNECT_S,
+            socket_timeout=REDIS_ANSWER_S,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
+        )
+    except ValueError as error:
+        raise RedisUnavailable(
+            f"MILLRACE_REDIS={without_password(url)!r} is no Redis URL: {error}. Example: redis://127.0.0.1:6379/0"
+        ) from error
+    return redis.Redis(connection_pool=pool)
+
+
+def check_redis(client: redis.Redis) -> None:
+    """Ask Redis whether it is there and accepts writes from us.
+
+    Raises:
+        RedisUnavailable: saying what to do.
+    """
+    try:
+        client.ping()
+    except redis.AuthenticationError as error:
+        raise RedisUnavailable(
+            f"Redis refuses the login ({error}): put user and password into MILLRACE_REDIS, redis://user:password@host:port/0"
+        ) from error
+    except (redis.RedisError, OSError) as error:
+        raise redis_unavailable(client, error) from error
+
+
+def redis_unavailable(client: redis.Redis, error: Exception) -> RedisUnavailable:
+    """Return what to raise when a command failed with `error`."""
+    place = client.connection_pool.connection_kwargs
+    address = place.get("path") or f"{place.get('host', 'localhost')}:{place.get('port', 6379)}"
+    if isinstance(error, redis.ResponseError):
+        # redis-py puts the whole command, with all its data, before the reason.
+        reason = str(error).rpartition("caused error: ")[2]
+        return RedisUnavailable(
+            f"Redis at {address} refuses a command ({reason[:300]}): check its log, its memory limit and MILLRACE_REDIS"
+        )
+    return RedisUnavailable(f"Redis at {address} does not answer ({error}): start it, or set MILLRACE_REDIS to the one to use")
+
+
+def without_password(url: str) -> str:
+    """Return the URL fit for a message.
+
+    >>> without_password("redis://me:secret@host:1/0")
+    'redis://me:***@host:1/0'
+    """
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at or ":" not in user:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:***@{host}"))
+
+
+def connect_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaConsumer:
+    """Return a consumer without a group; it never creates topics and never jumps over lost records.
+
+    Raises:
+        KafkaUnavailable: if no broker answers.
+    """
+    options = {
+        "request_timeout_ms": KAFKA_REQUEST_MS,
+        "isolation_level": isolation,
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "max_poll_records": 10_000,
+    }
+    return _connect(KafkaConsumer, kafka, options)
+
+
+def connect_producer(kafka: str) -> KafkaProducer:
+    """Return a producer that waits for all replicas and gives up after `KAFKA_REQUEST_MS`; it never creates topics.
+
+    Raises:
+        KafkaUnavailable: if no broker answers.
+    """
+    options = {
+        "acks": "all",
+        "max_block_ms": KAFKA_CONNECT_MS,
+        "request_timeout_ms": KAFKA_REQUEST_MS - 5_000,
+        "delivery_timeout_ms": KAFKA_REQUEST_MS,
+        "linger_ms": 5,
+        "max_request_size": MESSAGE_MAX_BYTES,
+        "reconnect_backoff_max_ms": 1000,
+    }
+    return _connect(KafkaProducer, kafka, options)
+
+
+def _connect(kind: type[_C], kafka: str, options: dict[str, object]) -> _C:
+    """Make a client of kafka-python; one that does not come up leaves no thread and no socket behind."""
+    if not kafka_listens(kafka):
+        # Asked first because kafka-python would try, and wait, for the whole of its time.
+        raise kafka_unavailable(kafka, "nothing listens there")
+    made: list[KafkaNetClient] = []
+
+    def network(**configs: object) -> KafkaNetClient:
+        made.append(KafkaNetClient(**configs))
+        return made[-1]
+
+    common = {"bootstrap_timeout_ms": KAFKA_CONNECT_MS, "allow_auto_create_topics": False, "metrics_enabled": False}
+    try:
+        return kind(bootstrap_servers=kafka.split(","), kafka_client=network, **common, **options)
+    except (KafkaError, OSError, ValueError) as error:
+        for client in made:
+            client.close()
+        raise kafka_unavailable(kafka, error) from error
+
+
+def kafka_listens(kafka: str) -> bool:
+    """Say whether one of the bootstrap servers accepts connections."""
+    for server in kafka.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=KAFKA_PROBE_S):
+                return True
+        except (OSError, ValueError, OverflowError):
+            continue
+    return False
+
+
+def kafka_unavailable(kafka: str, error: Exception | str) -> KafkaUnavailable:
+    """Return what to raise when talking to the broker failed with `error`."""
+    detail = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return KafkaUnavailable(f"Kafka at {kafka} does not answer ({detail}): start it, or set MILLRACE_KAFKA to the one to use")

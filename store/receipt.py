@@ -1,0 +1,61 @@
+"""A label's receipt: what became of the labels of one event. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.records import LabelState, State
+
+_CHANGES_NOTHING = frozenset({State.DUPLICATE, State.REJECTED})
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an event's labels.
+
+    Attributes:
+        event_id: the event.
+        task: the task whose model it teaches.
+        state: state of the label that counts: the newest one, passing over duplicates and rejected ones if there is another.
+        seq: place in the model log that absorbed that label; null if none did (yet).
+        label: that label; null if it could not be read.
+        time: when it came into that state, epoch ms.
+        history: all states of all labels of the event, oldest first, at most the newest 20.
+    """
+
+    event_id: str
+    task: str
+    state: State
+    seq: int | None
+    label: str | None
+    time: int
+    history: list[LabelState]
+
+    @classmethod
+    def of(cls, history: Sequence[LabelState]) -> Receipt:
+        """Return the receipt of a history, which is in order and not empty.
+
+        Raises:
+            ValueError: if the history is empty.
+        """
+        if not history:
+            raise ValueError("a receipt needs at least one state")
+        now = {(state.feedback.at.partition, state.feedback.at.offset): state for state in history}
+        current = [state for state in now.values() if state.state not in _CHANGES_NOTHING] or list(now.values())
+        last = current[-1]
+        return cls(
+            event_id=last.event_id or "",
+            task=last.task or "",
+            state=last.state,
+            seq=last.seq,
+            label=last.label,
+            time=last.time,
+            history=list(history),
+        )
+
+    @property
+    def truth(self) -> str | None:
+        """Return the label that the model has learned for the event, if it has."""
+        learned = [state.label for state in self.history if state.state in (State.TRAINED, State.CORRECTED)]
+        return learned[-1] if learned else None

@@ -1,0 +1,67 @@
+"""The learn topology: feedback meets predictions in the JVM, the ledger decides, the learner sequences and learns."""
+
+from __future__ import annotations
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream
+from pyflink.table import StreamTableEnvironment, Table
+
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stream.feedback import REJECTED, ReadFeedback
+from stream.ledger_operator import Ledger, ledger_key
+from stream.learner import Learner
+from stream.rows import DECISION, INCOMING, OUT, as_table
+
+SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.DEAD_LETTERS)
+
+
+def learn(tables: StreamTableEnvironment, feedback: Table, predictions: Table, settings: Settings) -> DataStream:
+    """Return the records for `SINK_TOPICS`, as `rows.OUT`.
+
+    Args:
+        feedback: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
+        predictions: committed ones: record_key STRING (event id), task STRING, record_value BYTES, arrived (processing time).
+    """
+    columns = (feedback.record_value, feedback.record_partition, feedback.record_offset, feedback.record_time)
+    labels = (
+        tables.to_data_stream(feedback.select(*columns))
+        .process(ReadFeedback(settings), output_type=INCOMING)
+        .uid("learn-feedback")
+        .name("read feedback")
+    )
+    matched = tables.to_changelog_stream(_match(tables, labels, predictions, settings))
+    decisions = (
+        matched.key_by(ledger_key, key_type=Types.STRING())
+        .process(Ledger(settings), output_type=DECISION)
+        .uid("learn-ledger")
+        .name("label ledger")
+    )
+    learned = (
+        decisions.key_by(lambda row: row[0], key_type=Types.STRING())
+        .process(Learner(settings), output_type=OUT)
+        .uid("learn-learner")
+        .name("sequence, score, learn")
+        .set_parallelism(1)
+    )
+    return learned.union(labels.get_side_output(REJECTED))
+
+
+def _match(tables: StreamTableEnvironment, labels: DataStream, predictions: Table, settings: Settings) -> Table:
+    """Join each label with the first prediction of its event; a label whose event is not here comes with null first.
+
+    Both sides are kept for `label_wait_s`, the event ids for `event_known_s` (the job's general lifetime of state).
+    """
+    tables.create_temporary_view("incoming_labels", as_table(tables, labels, INCOMING.get_field_names()))
+    tables.create_temporary_view("all_predictions", predictions)
+    tables.execute_sql(
+        "CREATE TEMPORARY VIEW first_predictions AS SELECT task, record_key, record_value FROM ("
+        " SELECT task, record_key, record_value,"
+        "  ROW_NUMBER() OVER (PARTITION BY task, record_key ORDER BY arrived ASC) AS nth FROM all_predictions"
+        ") WHERE nth = 1"
+    )
+    wait = f"{settings.label_wait_s}s"
+    return tables.sql_query(
+        f"SELECT /*+ STATE_TTL('l' = '{wait}', 'p' = '{wait}') */ l.task, l.event_id, l.incoming, p.record_value"
+        " FROM incoming_labels AS l LEFT JOIN first_predictions AS p ON l.task = p.task AND l.event_id = p.record_key"
+    )

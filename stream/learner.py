@@ -1,0 +1,193 @@
+"""The operator of learn: one sequencer a task, which numbers labels, scores, learns and writes snapshots."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+
+import msgspec
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueStateDescriptor
+
+from online_model.ledger import Decision
+from online_model.prequential import score
+from online_model.replica import Replica
+from online_model.softmax import warm_up
+from schemas.records import (
+    LabelEntry,
+    LabelState,
+    ModelVersion,
+    Quality,
+    Served,
+    SnapshotEntry,
+)
+from schemas.settings import Settings
+from schemas.topics import Topic
+from store.artifacts import ArtifactFolder
+from stream.clock import now_ms
+from stream.predictor import load_task
+from stream.rows import out
+from stream.snapshotter import Snapshotter
+
+log = logging.getLogger(__name__)
+
+QUALITY_INTERVAL_MS = 500
+_LOG_WAIT_S = 90
+
+_decision = msgspec.json.Decoder(Decision)
+
+
+class LogMismatch(Exception):
+    """The committed log and the job's state disagree: an operator must start the job from its newest checkpoint."""
+
+
+class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
+    """Gives each label to be learned its seq and applies it to the task's replica; keyed by task.
+
+    The Flink state is the seq alone. The replica is rebuilt from snapshot and log at the first element after a start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Name the state; the replicas follow with the first element, when the key is known."""
+        warm_up()
+        prefix = self._settings.topic_prefix
+        self._log_topic = prefix + Topic.MODEL_LOG
+        self._states_topic = prefix + Topic.LABEL_STATES
+        self._quality_topic = prefix + Topic.QUALITY
+        self._seq = runtime_context.get_state(ValueStateDescriptor("seq", Types.LONG()))
+        self._replicas: dict[str, Replica] = {}
+        self._snapshotters: dict[str, Snapshotter] = {}
+        self._ticking: set[str] = set()
+        self._told: dict[str, int] = {}
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Take a decision of the ledger: yield its label state and, for a label to learn, its entry in the log."""
+        decision = _decision.decode(value[1])
+        if decision.prediction is None:
+            yield self._state_row(decision, now_ms())
+            return
+        task = value[0]
+        replica = self._replica(task)
+        yield from self._learn(replica, decision)
+        if task not in self._ticking:
+            self._ticking.add(task)
+            timers = ctx.timer_service()
+            timers.register_processing_time_timer(timers.current_processing_time() + QUALITY_INTERVAL_MS)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Publish the quality since the last tick, and the snapshot that has fallen due while no label came."""
+        task = ctx.get_current_key()
+        replica = self._replica(task)
+        now = now_ms()
+        if self._told.get(task) != replica.updated_at:
+            self._told[task] = replica.updated_at
+            yield out(self._quality_topic, task, _quality(replica, now), task=task)
+        yield from self._snapshot(replica, now)
+        if self._snapshotters[task].pending:
+            ctx.timer_service().register_processing_time_timer(timestamp + QUALITY_INTERVAL_MS)
+        else:
+            self._ticking.discard(task)
+
+    def _learn(self, replica: Replica, decision: Decision) -> Iterator[Row]:
+        now = now_ms()
+        entry = _entry(replica, decision, now)
+        replica.apply(entry)
+        self._seq.update(entry.seq)
+        self._snapshotters[replica.task].learned()
+        yield out(self._log_topic, entry.task, entry, task=entry.task)
+        yield self._state_row(decision, now, entry)
+        yield from self._snapshot(replica, now)
+
+    def _snapshot(self, replica: Replica, now: int) -> Iterator[Row]:
+        """Write a snapshot if one is due, and announce it in the log: it counts once that is committed."""
+        snapshotter = self._snapshotters[replica.task]
+        if not snapshotter.due(now):
+            return
+        entry: SnapshotEntry = snapshotter.write(replica, now)
+        replica.apply(entry)
+        self._seq.update(entry.seq)
+        yield out(self._log_topic, entry.task, entry, task=entry.task)
+
+    def _state_row(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> Row:
+        feedback = decision.incoming.feedback
+        state = LabelState(
+            event_id=feedback.event_id,
+            task=feedback.task,
+            state=decision.state,
+            previous=decision.previous,
+            feedback=decision.incoming.ref,
+            label=feedback.label,
+            seq=entry.seq if entry else None,
+            served=entry.served.label if entry else None,
+            score=score(entry.label, entry.served) if entry else None,
+            time=now,
+        )
+        return out(self._states_topic, feedback.event_id, state, task=feedback.task, label=decision.state)
+
+    def _replica(self, task: str) -> Replica:
+        """Return the task's replica, rebuilt if this instance has not got it yet."""
+        if task not in self._replicas:
+            replica = self._load(task)
+            self._snapshotters[task] = Snapshotter(self._settings, ArtifactFolder(self._settings.artifacts), now_ms())
+            self._replicas[task] = replica
+        return self._replicas[task]
+
+    def _load(self, task: str) -> Replica:
+        """Rebuild the replica at the seq of the state.
+
+        After a crash the sink commits the last checkpoint's entries while this operator starts, so they are waited for.
+
+        Raises:
+            LogMismatch: if the log goes beyond the state, or never reaches it.
+        """
+        seq = self._seq.value() or 0
+        deadline = time.monotonic() + _LOG_WAIT_S
+        while True:
+            replica = load_task(self._settings, task)
+            if replica.seq == seq:
+                log.info("task %s: replica at seq %d", task, seq)
+                return replica
+            if replica.seq > seq:
+                raise LogMismatch(
+                    f"task {task}: the model log holds {replica.seq} entries, the state of learn only {seq}: "
+                    "learn was started from an old checkpoint or none; start it from its newest one"
+                )
+            if time.monotonic() > deadline:
+                raise LogMismatch(f"task {task}: the model log ends at {replica.seq}, the state of learn stands at {seq}: entries were lost")
+            time.sleep(0.2)
+
+
+def _entry(replica: Replica, decision: Decision, now: int) -> LabelEntry:
+    prediction, incoming = decision.prediction, decision.incoming
+    if prediction is None:
+        raise ValueError("a label without a prediction cannot be learned")
+    return LabelEntry(
+        seq=replica.seq + 1,
+        task=replica.task,
+        time=now,
+        event_id=prediction.event_id,
+        text=prediction.text,
+        meta=prediction.meta,
+        label=incoming.feedback.label,
+        weight=incoming.feedback.weight,
+        served=Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model),
+        feedback=incoming.ref,
+        corrects=decision.corrects,
+    )
+
+
+def _quality(replica: Replica, now: int) -> Quality:
+    return Quality(
+        task=replica.task,
+        time=now,
+        model=ModelVersion(line=replica.line, seq=replica.seq),
+        model_time=replica.updated_at,
+        overall=replica.quality.overall(),
+        window=replica.quality.scores_window(),
+        window_size=replica.quality.window,
+    )

@@ -1,0 +1,72 @@
+"""The operator that keeps the label ledger: one account an event, in keyed state, expired by timers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from pyflink.common import Row, RowKind, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueStateDescriptor
+
+from online_model.ledger import Account, Decision, Incoming, Waits, expire, settle
+from schemas.parsing import encode
+from schemas.records import Prediction
+from schemas.settings import Settings
+
+_account = msgspec.json.Decoder(Account)
+_incoming = msgspec.json.Decoder(Incoming)
+_prediction = msgspec.json.Decoder(Prediction)
+
+_RETRACTIONS = (RowKind.DELETE, RowKind.UPDATE_BEFORE)
+
+
+class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
+    """Turns labels, with or without their prediction, into decisions; keyed by task and event id."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._waits = Waits(label_wait_ms=settings.label_wait_s * 1000, event_known_ms=settings.event_known_s * 1000)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Name the state."""
+        self._state = runtime_context.get_state(ValueStateDescriptor("account", Types.PICKLED_BYTE_ARRAY()))
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Take a row of the join: task, event_id, incoming, prediction (null while there is none)."""
+        if value.get_row_kind() in _RETRACTIONS:
+            return
+        stored = self._state.value()
+        before = _account.decode(stored) if stored else Account()
+        timers = ctx.timer_service()
+        prediction = _prediction.decode(value[3]) if value[3] is not None else None
+        account, decisions = settle(
+            before, _incoming.decode(value[2]), prediction, now=timers.current_processing_time(), waits=self._waits
+        )
+        if account != before:
+            self._state.update(encode(account))
+        if account.due != before.due:
+            timers.register_processing_time_timer(account.due)
+        yield from _rows(value[0], decisions)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Expire what is due. Timers of dues that have moved since find nothing to do."""
+        stored = self._state.value()
+        if not stored:
+            return
+        account, decisions = expire(_account.decode(stored), now=timestamp)
+        if account is None:
+            self._state.clear()
+        else:
+            self._state.update(encode(account))
+            ctx.timer_service().register_processing_time_timer(account.due)
+        yield from _rows(ctx.get_current_key().partition("\n")[0], decisions)
+
+
+def ledger_key(row: Row) -> str:
+    """Return the key of an event's account; no task's name holds a line break."""
+    return f"{row[0]}\n{row[1]}"
+
+
+def _rows(task: str, decisions: Iterable[Decision]) -> Iterator[Row]:
+    for decision in decisions:
+        yield Row(task, encode(decision))

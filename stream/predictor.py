@@ -1,0 +1,81 @@
+"""The operator of classify: each instance holds a replica of every task's model, fed by the broadcast model log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyflink.common import Row
+from pyflink.datastream import BroadcastProcessFunction, RuntimeContext
+
+from online_model.replica import Replica
+from online_model.softmax import warm_up
+from schemas.parsing import RejectRecord, dead_letter, parse_event, parse_log_entry
+from schemas.records import Event, Position, Prediction
+from schemas.settings import Settings
+from schemas.topics import Topic
+from store.artifacts import ArtifactFolder
+from store.model_log import ModelLogReader, load_replica
+from stream.clock import now_ms
+from stream.drill import Drill
+from stream.rows import out
+
+
+class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
+    """Parses events and predicts; what cannot be parsed becomes a dead letter."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Rebuild every replica from the newest snapshot and the log, before the first event."""
+        settings = self._settings
+        warm_up()
+        self._events_topic = settings.topic_prefix + Topic.EVENTS
+        self._predictions_topic = settings.topic_prefix + Topic.PREDICTIONS
+        self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS
+        self._tasks = frozenset(settings.tasks)
+        self._drill = Drill(settings.drill_folder, "classify")
+        self._replicas = {task: load_task(settings, task) for task in settings.tasks}
+
+    def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
+        """Yield the prediction, or the dead letter, of one record of `events`."""
+        self._drill.step()
+        data, at = value[0], Position(partition=value[1], offset=value[2], time=value[3])
+        try:
+            event = parse_event(data, tasks=self._tasks, max_text_bytes=self._settings.max_text_bytes)
+        except RejectRecord as error:
+            letter = dead_letter(data, topic=self._events_topic, at=at, error=error, now=now_ms())
+            yield out(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
+            return
+        yield self._predict(event, at)
+
+    def process_broadcast_element(self, value: Row, ctx: BroadcastProcessFunction.Context) -> None:
+        """Apply one entry of the model log; entries that the replica knows are ignored."""
+        entry = parse_log_entry(value[0])
+        replica = self._replicas.get(entry.task)
+        if replica is not None:
+            replica.apply(entry)
+
+    def _predict(self, event: Event, at: Position) -> Row:
+        served = self._replicas[event.task].predict(event.text, top=self._settings.proba_top)
+        prediction = Prediction(
+            label=served.label,
+            proba=served.proba,
+            classes=served.classes,
+            model=served.model,
+            event_id=event.event_id,
+            task=event.task,
+            text=event.text,
+            meta=event.meta,
+            event_ts=at.time if event.ts is None else event.ts,
+            predicted_at=now_ms(),
+            source=at,
+        )
+        return out(self._predictions_topic, event.event_id, prediction, task=event.task, label=served.label or "")
+
+
+def load_task(settings: Settings, task: str) -> Replica:
+    """Return the task's model as it is at the end of the committed log."""
+    reader = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
+    artifacts = ArtifactFolder(settings.artifacts)
+    return load_replica(reader, artifacts, task, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)

@@ -1,0 +1,39 @@
+"""The rows that cross between the JVM and Python, and how they become streams and tables."""
+
+from __future__ import annotations
+
+import msgspec
+from pyflink.common import Row, Types
+from pyflink.datastream import DataStream
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
+
+from schemas.parsing import encode
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+OUT = Types.ROW_NAMED(
+    ["topic", "record_key", "record_value", "task", "label"],
+    [Types.STRING(), Types.STRING(), BYTES, Types.STRING(), Types.STRING()],
+)
+"""A record for a topic; `task` and `label` become its headers, so that the JVM can match and count without parsing JSON."""
+
+INCOMING = Types.ROW_NAMED(["task", "event_id", "incoming"], [Types.STRING(), Types.STRING(), BYTES])
+"""A valid label: its keys, and an encoded `online_model.ledger.Incoming`."""
+
+DECISION = Types.ROW_NAMED(["task", "decision"], [Types.STRING(), BYTES])
+"""An encoded `online_model.ledger.Decision`."""
+
+_TABLE_TYPES = {"record_value": DataTypes.BYTES(), "incoming": DataTypes.BYTES(), "topic": DataTypes.STRING().not_null()}
+
+
+def out(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> Row:
+    """Return the row of a record for `topic`."""
+    return Row(topic, key, encode(record), task, label)
+
+
+def as_table(tables: StreamTableEnvironment, stream: DataStream, columns: list[str]) -> Table:
+    """Return a stream of rows with these columns as a table."""
+    schema = Schema.new_builder()
+    for name in columns:
+        schema.column(name, _TABLE_TYPES.get(name, DataTypes.STRING()))
+    return tables.from_data_stream(stream, schema.build())

@@ -1,0 +1,27 @@
+"""What all tests share: the order (cheap tests first), and Hypothesis without randomness in CI."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ORDER = ("unit", "contract", "flink", "integration", "e2e")
+"""The folders of the tests, in the order in which they run; doctests come before all."""
+
+# Two shared cores: a deadline for each example would measure the neighbours. CI repeats the same examples.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what fails fast first."""
+    items.sort(key=lambda item: _rank(item.path))
+
+
+def _rank(path: Path) -> int:
+    parts = path.relative_to(Path(__file__).parent).parts if path.is_relative_to(Path(__file__).parent) else ()
+    return ORDER.index(parts[0]) + 1 if parts and parts[0] in ORDER else 0

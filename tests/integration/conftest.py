@@ -1,0 +1,77 @@
+"""Real servers for the tests: the stack's own Redis and Kafka, on free ports of the loopback, in temporary folders."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from schemas.topics import topic_specs
+from stack.kafka import start_broker
+from stack.process import Part
+from stack.redis import start_redis
+from store.connect import connect_redis
+
+LEFT_SOCKETS = "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+"""kafka-python 3.0.12 drops a connection that is being made while its client closes; the interpreter closes the socket."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of this folder pass where a socket of kafka-python was left to the garbage collector."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings(LEFT_SOCKETS))
+
+
+@pytest.fixture
+def redis_part(tmp_path: Path) -> Iterator[Part]:
+    """A Redis of the test's own, which the test may stop and start."""
+    part = start_redis(tmp_path / "redis")
+    yield part
+    part.stop()
+
+
+@pytest.fixture
+def redis_client(redis_part: Part) -> Iterator[redis.Redis]:
+    with connect_redis(f"redis://{redis_part.address}/0") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a broker that lives as long as the tests."""
+    part = start_broker(tmp_path_factory.mktemp("kafka"))
+    yield part.address
+    part.stop()
+
+
+@pytest.fixture
+def kafka_part(tmp_path: Path) -> Iterator[Part]:
+    """A broker of the test's own, which the test may stop and start."""
+    part = start_broker(tmp_path / "kafka")
+    yield part
+    part.stop()
+
+
+def create_topics(kafka: str, prefix: str) -> None:
+    """Create the topics as Millrace does, with one partition for the high-volume ones."""
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        specs = topic_specs(partitions=1)
+        admin.create_topics(
+            [NewTopic(prefix + s.topic, num_partitions=s.partitions, replication_factor=1, topic_configs=s.config) for s in specs]
+        )
+    finally:
+        admin.close()
+
+
+@pytest.fixture
+def topic_prefix(kafka: str) -> str:
+    """A prefix under which this test has topics of its own."""
+    prefix = f"t{uuid.uuid4().hex[:8]}-"
+    create_topics(kafka, prefix)
+    return prefix

@@ -1,0 +1,134 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from online_model.replica import LogGap, Replica
+from schemas.records import AnyLogEntry, FeedbackRef, LabelEntry, ModelVersion, Position, Served, SnapshotEntry
+
+pytestmark = pytest.mark.unit
+
+UNKNOWN = Served(label=None, proba={}, classes=0, model=ModelVersion(line="base", seq=0))
+
+lessons = st.lists(
+    st.tuples(st.text(max_size=20) | st.sampled_from(["good day", "bad day"]), st.integers(0, 20).map(str), st.sampled_from([1.0, 0.3])),
+    min_size=1,
+    max_size=30,
+)
+Lesson = tuple[str, str, float]
+
+
+def label(
+    seq: int, text: str = "good day", name: str = "a", *, task: str = "t", weight: float = 1.0, served: Served = UNKNOWN
+) -> LabelEntry:
+    return LabelEntry(
+        seq=seq,
+        task=task,
+        time=1000 + seq,
+        event_id=str(seq),
+        text=text,
+        meta={},
+        label=name,
+        weight=weight,
+        served=served,
+        feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
+    )
+
+
+def announcement(seq: int) -> SnapshotEntry:
+    return SnapshotEntry(seq=seq, task="t", time=9, at_seq=seq - 1, line="base", address="t/x", sha256="00", size_bytes=1)
+
+
+def replica() -> Replica:
+    return Replica("t", memory_mib=1, quality_window=5)
+
+
+def log_of(taught: list[Lesson]) -> list[AnyLogEntry]:
+    """A log as a learner writes it: each label with the prediction served before, a snapshot announced at every fifth place."""
+    learner = replica()
+    log: list[AnyLogEntry] = []
+    for text, name, weight in taught:
+        if len(log) % 5 == 4:
+            log.append(announcement(len(log) + 1))
+            learner.apply(log[-1])
+        log.append(label(len(log) + 1, text, name, weight=weight, served=learner.predict(text, top=3)))
+        learner.apply(log[-1])
+    return log
+
+
+@settings(deadline=None)
+@given(lessons, st.data())
+def test_snapshot_and_the_log_after_it_are_the_model(taught: list[Lesson], data: st.DataObject) -> None:
+    log = log_of(taught)
+    straight = replica()
+    for entry in log:
+        assert straight.apply(entry)
+    first, second = sorted(data.draw(st.tuples(st.integers(0, len(log)), st.integers(0, len(log)))))
+    resumed = replica()
+    for entry in log[:first]:
+        resumed.apply(entry)
+    resumed = Replica.from_snapshot(resumed.snapshot())
+    for entry in log[:second]:  # those before the cut once more: they are ignored
+        assert resumed.apply(entry) is (entry.seq > first)
+    resumed = Replica.from_snapshot(resumed.snapshot())
+    for entry in log[second:]:
+        resumed.apply(entry)
+    assert resumed.fingerprint() == straight.fingerprint()
+    assert resumed.quality == straight.quality
+    assert (resumed.seq, resumed.updated_at, resumed.line, resumed.task) == (len(log), straight.updated_at, "base", "t")
+    assert resumed.snapshot() == straight.snapshot()
+    assert resumed.predict("good day", top=3) == straight.predict("good day", top=3)
+
+
+def test_a_gap_in_the_log_is_refused_and_changes_nothing() -> None:
+    model = replica()
+    model.apply(label(1))
+    before = model.fingerprint()
+    with pytest.raises(LogGap) as caught:
+        model.apply(label(3))
+    assert (caught.value.expected, caught.value.got) == (2, 3)
+    assert (model.seq, model.fingerprint()) == (1, before)
+
+
+def test_an_entry_is_applied_once() -> None:
+    model = replica()
+    assert model.apply(label(1))
+    before = model.snapshot()
+    assert not model.apply(label(1, "other", "b"))
+    assert model.snapshot() == before
+
+
+def test_an_entry_of_another_task_is_refused() -> None:
+    with pytest.raises(ValueError, match="task 'other'"):
+        replica().apply(label(1, task="other"))
+
+
+def test_a_snapshot_entry_moves_only_the_seq() -> None:
+    model = replica()
+    model.apply(label(1))
+    before = (model.fingerprint(), model.updated_at, model.quality.to_dict())
+    assert model.apply(announcement(2))
+    assert model.seq == 2
+    assert (model.fingerprint(), model.updated_at, model.quality.to_dict()) == before
+
+
+def test_what_was_served_is_scored_not_what_the_model_says_now() -> None:
+    model = replica()
+    for seq in (1, 2, 3):
+        model.apply(label(seq, served=UNKNOWN))
+    assert model.predict("good day", top=1).label == "a"
+    assert model.quality.overall().accuracy == 0.0
+
+
+def test_a_prediction_names_its_model_and_lists_the_most_probable_first() -> None:
+    model = replica()
+    assert model.predict("x", top=5) == UNKNOWN
+    for seq, name in enumerate("abcabca", start=1):
+        model.apply(label(seq, f"text of {name}", name))
+    served = model.predict("text of b", top=2)
+    assert served.model == ModelVersion(line="base", seq=7)
+    assert (served.label, len(served.proba), served.classes) == ("b", 2, 3)
+    assert next(iter(served.proba)) == "b"
+    assert list(served.proba.values()) == sorted(served.proba.values(), reverse=True)
+    assert all(p == round(p, 6) for p in served.proba.values())
+    full = model.model.predict_proba_one("text of b")
+    assert served.proba["b"] == pytest.approx(full["b"], abs=5e-7)

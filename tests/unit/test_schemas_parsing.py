@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from schemas.json_schema import TOPIC_RECORDS
+from schemas.parsing import (
+    HEAD_BYTES,
+    RejectRecord,
+    dead_letter,
+    encode,
+    parse_event,
+    parse_feedback,
+    parse_log_entry,
+    record_parser,
+)
+from schemas.records import DeadLetter, Event, Feedback, LabelEntry, Position, Reason, Record, SnapshotEntry
+
+pytestmark = pytest.mark.unit
+
+TASKS = {"default", "other"}
+DEEP = b"[" * 100_000
+
+
+def event(value: bytes | None, max_text_bytes: int = 1000) -> Event:
+    return parse_event(value, tasks=TASKS, max_text_bytes=max_text_bytes)
+
+
+def feedback(value: bytes | None) -> Feedback:
+    return parse_feedback(value, tasks=TASKS)
+
+
+# What a JSON string can hold: all of Unicode but lone surrogates.
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+short = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+ms = st.integers(0, 253_402_300_799_999)
+numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+meta = st.dictionaries(text, text | numbers | st.booleans() | st.none(), max_size=4)
+task = st.sampled_from(sorted(TASKS))
+weight = st.floats(0, 1000, exclude_min=True)
+
+events = st.builds(Event, v=st.just(1), event_id=short, text=text, ts=ms | st.none(), task=task, meta=meta)
+feedbacks = st.builds(
+    Feedback,
+    v=st.just(1),
+    event_id=short,
+    label=short,
+    feedback_id=short | st.none(),
+    task=task,
+    ts=ms | st.none(),
+    source=text | st.none(),
+    weight=weight,
+    comment=text | st.none(),
+)
+
+RECORD_TYPES: list[type[Record]] = sorted(
+    {kind for union in TOPIC_RECORDS.values() for kind in getattr(union, "__args__", (union,))}, key=lambda kind: kind.__name__
+)
+
+
+def records_of(kind: type[Record]) -> st.SearchStrategy[Any]:
+    """Any record of a type, built from its annotations: a new field is covered without a change here."""
+    return struct_of(kind, v=st.just(1))
+
+
+def struct_of(kind: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    fields = {field.name: values_of(msgspec.inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)}
+    return st.builds(kind, **{**fields, **given})
+
+
+def values_of(info: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
+    return STRATEGIES[type(info)](info)
+
+
+STRATEGIES: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
+    msgspec.inspect.NoneType: lambda _: st.none(),
+    msgspec.inspect.BoolType: lambda _: st.booleans(),
+    msgspec.inspect.IntType: lambda info: st.integers(info.ge if info.ge is not None else -(2**63), info.le or 2**63 - 1),
+    msgspec.inspect.FloatType: lambda info: st.floats(allow_nan=False, allow_infinity=False) if info.gt is None else weight,
+    msgspec.inspect.StrType: lambda info: task if info.pattern else short if info.min_length else text,
+    msgspec.inspect.EnumType: lambda info: st.sampled_from(list(info.cls)),
+    msgspec.inspect.LiteralType: lambda info: st.sampled_from(info.values),
+    msgspec.inspect.DictType: lambda info: st.dictionaries(text, values_of(info.value_type), max_size=3),
+    msgspec.inspect.UnionType: lambda info: st.one_of([values_of(part) for part in info.types]),
+    msgspec.inspect.StructType: lambda info: struct_of(info.cls),
+}
+
+
+@pytest.mark.parametrize("kind", RECORD_TYPES, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_every_record_survives_the_round_trip(kind: type[Record], data: st.DataObject) -> None:
+    record = data.draw(records_of(kind))
+    parse = parse_log_entry if kind in {LabelEntry, SnapshotEntry} else record_parser(kind)
+    value = encode(record)
+    assert parse(value) == record
+    assert value == encode(parse(value))
+    assert value.decode("utf-8")
+
+
+@given(events)
+def test_an_event_that_we_wrote_is_accepted(record: Event) -> None:
+    assert event(encode(record)) == record
+
+
+@given(feedbacks)
+def test_a_label_that_we_wrote_is_accepted(record: Feedback) -> None:
+    assert feedback(encode(record)) == record
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | text | st.sampled_from(["default", "a", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)
+names = st.sampled_from(["v", "event_id", "text", "ts", "task", "meta", "label", "weight", "source", "comment", "feedback_id"])
+json_bytes = st.dictionaries(names, json_values).map(lambda fields: json.dumps(fields).encode())
+broken = st.tuples(json_bytes, st.integers(0, 200), st.binary(max_size=4)).map(
+    lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] :]
+)
+
+
+@given(st.none() | st.binary(max_size=200) | json_bytes | broken)
+@example(b'{"event_id": 5, "x": ' + DEEP)
+@example(b'{"event_id": "a", "text": "t", "label": "l", "x": ' + DEEP)
+@example(b'{"v": ' + b"9" * 5000 + b"}")
+@example(b'{"event_id": "\\ud800", "text": "t", "label": "l"}')
+@example(b'{"event_id": "\xed\xa0\x80", "text": "t", "label": "l"}')
+@example(b'{"event_id": "a", "text": "t", "label": "l", "weight": 1e999, "meta": {"a": NaN}}')
+def test_any_bytes_are_a_record_or_a_rejection_and_nothing_else(value: bytes | None) -> None:
+    for parse in (event, feedback):
+        try:
+            record = parse(value)
+        except RejectRecord as error:
+            letter = dead_letter(value, topic="events", at=Position(partition=0, offset=1), error=error, now=2)
+            assert record_parser(DeadLetter)(encode(letter)) == letter
+        else:
+            assert parse(encode(record)) == record
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, Reason.NULL_VALUE),
+        (b"", Reason.NOT_JSON),
+        (b"\xff", Reason.NOT_JSON),
+        (b'{"event_id": "a", "text": "t"', Reason.NOT_JSON),
+        (b'{"event_id": "a", "text": "t"} {}', Reason.NOT_JSON),
+        (b'{"event_id": "a", "text": "\xff"}', Reason.NOT_UTF8),
+        (b'["a"]', Reason.INVALID_FIELD),
+        (b'{"event_id": "a"}', Reason.INVALID_FIELD),
+        (b'{"event_id": "", "text": "t"}', Reason.INVALID_FIELD),
+        (b'{"event_id": "%s", "text": "t"}' % (b"a" * 257), Reason.INVALID_FIELD),
+        (b'{"event_id": "a", "text": "t", "ts": -1}', Reason.INVALID_FIELD),
+        (b'{"event_id": "a", "text": "t", "ts": "2026"}', Reason.INVALID_FIELD),
+        (b'{"event_id": "a", "text": "t", "meta": {"a": []}}', Reason.INVALID_FIELD),
+        (b'{"event_id": "a", "text": "t", "task": "A"}', Reason.INVALID_FIELD),
+        (b'{"event_id": "a", "text": "t", "task": "unheard"}', Reason.UNKNOWN_TASK),
+        (b'{"v": 2, "event_id": "a", "text": "t"}', Reason.UNKNOWN_VERSION),
+        (b'{"v": 2, "id": "a", "body": {"text": "t"}}', Reason.UNKNOWN_VERSION),
+        (b'{"event_id": 5, "x": ' + DEEP, Reason.INVALID_FIELD),
+    ],
+)
+def test_an_event_is_rejected_for_the_reason_that_its_sender_can_act_on(value: bytes | None, reason: Reason) -> None:
+    with pytest.raises(RejectRecord) as caught:
+        event(value)
+    assert caught.value.reason == reason
+    assert caught.value.detail
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "1001", "1e999", '"1"'])
+def test_a_weight_outside_its_range_is_rejected(weight: str) -> None:
+    with pytest.raises(RejectRecord) as caught:
+        feedback(f'{{"event_id": "a", "label": "b", "weight": {weight}}}'.encode())
+    assert caught.value.reason == Reason.INVALID_FIELD
+    assert "weight" in caught.value.detail
+
+
+@given(text, st.integers(1, 40))
+def test_the_length_of_a_text_counts_in_utf8_bytes(body: str, most: int) -> None:
+    value = encode(Event(event_id="a", text=body))
+    if len(body.encode()) <= most:
+        assert event(value, most).text == body
+    else:
+        with pytest.raises(RejectRecord) as caught:
+            event(value, most)
+        assert caught.value.reason == Reason.TEXT_TOO_LONG
+
+
+def test_unknown_fields_are_ignored_so_that_senders_may_have_their_own() -> None:
+    assert event(b'{"event_id": "a", "text": "t", "lang": ["de"]}') == Event(event_id="a", text="t")
+
+
+@pytest.mark.parametrize("length", [0, HEAD_BYTES, HEAD_BYTES + 1])
+def test_a_dead_letter_tells_the_whole_value_by_its_hash_and_keeps_the_head(length: int) -> None:
+    value = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
+    error = RejectRecord(Reason.NOT_JSON, "why")
+    letter = dead_letter(value, topic="events", at=Position(partition=3, offset=9), error=error, now=5)
+    assert base64.b64decode(letter.head) == value[:HEAD_BYTES]
+    assert (letter.length, letter.sha256) == (length, hashlib.sha256(value).hexdigest())
+    assert (letter.partition, letter.offset, letter.time, letter.detail) == (3, 9, 5, "why")
+
+
+def test_an_unreadable_entry_of_our_own_log_is_an_error_not_a_rejection() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        parse_log_entry(b'{"kind": "unheard", "seq": 1, "task": "default", "time": 0}')

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.reference import setting_meanings, settings_page
+from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
+
+pytestmark = pytest.mark.unit
+
+FIELDS = msgspec.structs.fields(Settings)
+COUNTS = [field.name for field in FIELDS if isinstance(field.default, int)]
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+
+
+def test_what_has_not_our_prefix_is_not_ours() -> None:
+    assert read_settings({"KAFKA": "elsewhere:1", "MILLRACER_KAFKA": "x"}) == Settings()
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_every_count_can_be_set_and_refuses_words_fractions_and_zero(name: str) -> None:
+    variable = PREFIX + name.upper()
+    assert getattr(read_settings({variable: "12345"}), name) == 12345
+    for wrong in ("0", "-1", "many", "1.5", ""):
+        with pytest.raises(SettingsError, match=variable):
+            read_settings({variable: wrong})
+
+
+def test_all_that_is_wrong_is_reported_at_once() -> None:
+    wrong = {PREFIX + name.upper(): "x" for name in COUNTS} | {"MILLRACE_TASKS": "Upper", "MILLRACE_TOPIC_PREFIX": "a/b"}
+    with pytest.raises(SettingsError) as caught:
+        read_settings(wrong)
+    reported = str(caught.value).splitlines()
+    assert [line.partition("=")[0] for line in reported] == sorted(wrong)
+    assert all("Expected" in line for line in reported)
+
+
+@pytest.mark.parametrize("tasks", ["", "a,,b", ",".join("abcdefghi"), "ü"])
+def test_a_wrong_list_of_tasks_is_refused(tasks: str) -> None:
+    with pytest.raises(SettingsError, match="MILLRACE_TASKS"):
+        read_settings({"MILLRACE_TASKS": tasks})
+
+
+def test_spaces_around_the_names_of_tasks_do_not_matter() -> None:
+    assert read_settings({"MILLRACE_TASKS": " a , b"}).tasks == ("a", "b")
+
+
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
+
+
+@given(
+    st.fixed_dictionaries({name: st.integers(100, 10**9) for name in COUNTS}),
+    st.lists(names, min_size=1, max_size=8).map(tuple),
+    st.from_regex(r"[A-Za-z0-9._-]{0,64}", fullmatch=True),
+)
+def test_settings_pass_through_the_environment_of_another_process(counts: dict[str, int], tasks: tuple[str, ...], prefix: str) -> None:
+    settings = msgspec.structs.replace(Settings(tasks=tasks, topic_prefix=prefix), **counts)
+    assert read_settings(as_environment(settings)) == settings
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Settings().kafka = "elsewhere:1"  # type: ignore[misc]  # that it cannot be done is the point
+
+
+def test_every_setting_is_documented() -> None:
+    meanings = setting_meanings()
+    assert [field.name for field in FIELDS] == list(meanings)
+    assert all(meanings.values())
+    page = settings_page()
+    assert all(f"`{PREFIX}{field.name.upper()}`" in page for field in FIELDS)
