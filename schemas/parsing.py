@@ -14,6 +14,7 @@ from schemas.records import SCHEMA_VERSION, AnyLogEntry, DeadLetter, Event, Feed
 HEAD_BYTES = 64 * 1024
 
 R = TypeVar("R", bound=Record)
+S = TypeVar("S", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder()
 
 
@@ -21,9 +22,12 @@ class RejectRecord(Exception):
     """A record from outside breaks the rules; its sender must act. It goes to the dead-letter topic."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class _Version(msgspec.Struct):
@@ -110,7 +114,7 @@ def parse_log_entry(value: bytes) -> AnyLogEntry:
     return _log_decoder.decode(value)
 
 
-def record_parser(kind: type[R]) -> Callable[[bytes], R]:
+def record_parser(kind: type[S]) -> Callable[[bytes], S]:
     """Return a function that parses one of our own records from bytes (raises `msgspec.DecodeError`)."""
     return msgspec.json.Decoder(kind).decode
 

@@ -12,7 +12,7 @@ DEFAULT_TASK = "default"
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-TaskName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")]
+TaskName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}\\Z")]
 EpochMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Meta = dict[str, str | int | float | bool | None]

@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis: str = "redis://127.0.0.1:6379/0"
     artifacts: str = "artifacts"
     tasks: Annotated[tuple[TaskName, ...], msgspec.Meta(min_length=1, max_length=8)] = (DEFAULT_TASK,)
-    topic_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}$")] = ""
+    topic_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}\\Z")] = ""
     topic_partitions: Positive = 4
     checkpoint_interval_ms: Annotated[int, msgspec.Meta(ge=100)] = 500
     classify_parallelism: Positive = 1
@@ -80,7 +80,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Traceback (most recent call last):
     ...
     schemas.settings.SettingsError: MILLRACE_QUALITY_WINDOW='0': Expected `int` >= 1
-    MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}$' - at `$[0]`
+    MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}\\\\Z' - at `$[0]`
     """
     fields = {PREFIX + f.name.upper(): f for f in msgspec.structs.fields(Settings)}
     values: dict[str, object] = {}

@@ -125,10 +125,10 @@ def _read_to(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> Iterat
     while open_parts:
         batches = consumer.poll(timeout_ms=POLL_MS)
         for part, records in batches.items():
-            if records[-1].offset >= ends[part]:
-                records = [r for r in records if r.offset < ends[part]]
-            if records:
+            if records[-1].offset < ends[part]:
                 yield records
+            elif wanted := [r for r in records if r.offset < ends[part]]:
+                yield wanted
         # The position also passes the markers that end transactions, which are no records.
         done = {part for part in open_parts if consumer.position(part) >= ends[part]}
         consumer.pause(*done)

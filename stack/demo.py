@@ -41,7 +41,9 @@ RATE = 200.0
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("demo", help="start a stack, stream labelled texts through it, and watch it learn", description=__doc__)
-    parser.add_argument("--dataset", type=Path, metavar="FILE", help="JSON Lines or CSV (also .gz); default: a generated stream with a drift")
+    parser.add_argument(
+        "--dataset", type=Path, metavar="FILE", help="JSON Lines or CSV (also .gz); default: a generated stream with a drift"
+    )
     parser.add_argument("--events", type=count, default=EVENTS, metavar="N", help="length of the generated stream (default: %(default)s)")
     add_plan_arguments(parser, rate=RATE)
     parser.add_argument("--exit-when-done", action="store_true", help="print the report after the last label and stop the stack")

@@ -1,13 +1,15 @@
 """Flink's JobManager and TaskManager, as processes of the PyFlink package's distribution.
 
-They are started directly, not by the package's shell scripts: those start three more JVMs each time to work out the memory, which is fixed here,
-and a killed TaskManager is to be back in seconds.
+They are started directly, not by the package's shell scripts: those start three more JVMs each time to work out the memory,
+which is fixed here, and a killed TaskManager is to be back in seconds.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -15,8 +17,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-
-import yaml
 
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.jars import connector_jar, ensure_jars
@@ -35,6 +35,7 @@ METASPACE_MIB = 320
 _JM = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TM = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _PROBE_TIMEOUT_S = 1.0
+_WORKING = ("tmp", "blob", "work", "rocksdb-logs")
 
 
 @dataclass(frozen=True)
@@ -86,23 +87,35 @@ def flink_part_pair(
         jars: the cache with the Kafka connector.
         environment: variables for the Python functions (the settings).
     """
+    # What a killed TaskManager left: nothing in it outlives the process.
+    for leftover in _WORKING:
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars)}
+    rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
+    jobmanager = _job_manager(folder, ports, logs, variables, rest)
+    return Cluster(jobmanager, _task_manager(folder, logs, variables, rest), variables)
+
+
+def link_client(folder: Path, *, logs: Path, java_home: Path, jars: Path) -> dict[str, str]:
+    """Return the environment of a client that submits to a cluster elsewhere; its configuration and jars lie below `folder`."""
+    return _variables(folder, FlinkPorts(0, 0, 0), logs, java_home, jars)
+
+
+def _variables(folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jars: Path) -> dict[str, str]:
+    """Write configuration and links to the jars, and return the environment that leads Flink to them and to our Python packages."""
     logs.mkdir(parents=True, exist_ok=True)
-    conf, lib = _write_configuration(folder, ports), _link_jars(folder / "lib", jars)
-    # Python is found as `python` on PATH; its functions import our packages.
-    variables = {
-        **(environment or {}),
+    conf, lib = _write_configuration(folder, ports, logs), _link_jars(folder / "lib", jars)
+    return {
         "JAVA_HOME": str(java_home),
         "FLINK_HOME": str(distribution()),
         "FLINK_CONF_DIR": str(conf),
         "FLINK_LIB_DIR": str(lib),
         "FLINK_PLUGINS_DIR": str(distribution() / "plugins"),
         "FLINK_LOG_DIR": str(logs),
+        # Python is found as `python` on PATH; its functions import our packages.
         "PATH": os.pathsep.join([str(_python_folder(folder)), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])),
     }
-    rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
-    jobmanager = _job_manager(folder, ports, logs, variables, rest)
-    return Cluster(jobmanager, _task_manager(folder, logs, variables, rest), variables)
 
 
 def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, java_home: Path | None = None) -> Cluster:
@@ -180,17 +193,19 @@ def _java(folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, 
 
 
 def _opened_modules() -> list[str]:
-    """Return the `--add-opens` options of the distribution's own configuration."""
-    shipped = yaml.safe_load((distribution() / "conf" / "config.yaml").read_text(encoding="utf-8"))
-    return str(shipped["env"]["java"]["opts"]["all"]).split()
+    """Return the `--add-opens` and `--add-exports` options of the distribution's own configuration."""
+    text = (distribution() / "conf" / "config.yaml").read_text(encoding="utf-8")
+    options = re.findall(r"--add-(?:opens|exports)=\S+", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")))
+    # The packaged JDK has no compiler module, and nothing here compiles Java source.
+    return [option for option in options if "=jdk.compiler/" not in option]
 
 
-def _write_configuration(folder: Path, ports: FlinkPorts) -> Path:
+def _write_configuration(folder: Path, ports: FlinkPorts, logs: Path) -> Path:
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     for name in ("log4j-cli.properties", "log4j-session.properties", "logback.xml", "logback-session.xml"):
         (conf / name).write_bytes((distribution() / "conf" / name).read_bytes())
-    options = {**_options(folder, ports), "env.java.opts.all": " ".join(_opened_modules())}
+    options = {**_options(folder, ports), "env.log.dir": str(logs), "env.java.opts.all": " ".join(_opened_modules())}
     lines = [f"{key}: {json.dumps(value)}" for key, value in options.items()]
     (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return conf
@@ -233,7 +248,10 @@ def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
         "io.tmp.dirs": str(_made(folder / "tmp")),
         "blob.storage.directory": str(_made(folder / "blob")),
         "process.working-dir": str(_made(folder / "work")),
-        "env.log.dir": str(folder / "logs"),
+        # RocksDB's own diary would fill the folder of the logs.
+        "state.backend.rocksdb.log.dir": str(_made(folder / "rocksdb-logs")),
+        "state.backend.rocksdb.log.max-file-size": "1mb",
+        "state.backend.rocksdb.log.file-num": 1,
         "classloader.check-leaked-classloader": False,
         "web.submit.enable": False,
     }

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import http.client
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 TIMEOUT_S = 5.0
 
 
 class FlinkUnreachable(Exception):
     """The JobManager does not answer, or not with what was asked for."""
+
+
+class JobOverview(NamedTuple):
+    """A job as the JobManager sees it: its name, Flink's state of it, and whether every one of its tasks runs."""
+
+    name: str
+    state: str
+    all_running: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended for good."""
+        return self.state in ("FINISHED", "CANCELED", "FAILED")
 
 
 class FlinkRest:
@@ -20,7 +33,7 @@ class FlinkRest:
         self.address = address
         self._timeout_s = timeout_s
 
-    def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def _request(self, method: str, path: str, body: object = None) -> Any:
         connection = http.client.HTTPConnection(self.address, timeout=self._timeout_s)
         try:
             data = None if body is None else json.dumps(body)
@@ -32,8 +45,14 @@ class FlinkRest:
             raise FlinkUnreachable(f"{method} {path} at {self.address}: {error}") from error
         finally:
             connection.close()
-        if response.status >= 400 or not isinstance(answer, dict):
+        if response.status >= 400:
             raise FlinkUnreachable(f"{method} {path} at {self.address}: HTTP {response.status} {str(answer)[:300]}")
+        return answer
+
+    def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        answer = self._request(method, path, body)
+        if not isinstance(answer, dict):
+            raise FlinkUnreachable(f"{method} {path} at {self.address}: {str(answer)[:300]}")
         return answer
 
     def answers(self) -> bool:
@@ -52,13 +71,16 @@ class FlinkRest:
         """The resource ids of the registered TaskManagers."""
         return {entry["id"] for entry in self._call("GET", "/taskmanagers")["taskmanagers"]}
 
-    def jobs(self) -> dict[str, str]:
-        """The state of every job that the JobManager knows, by id."""
-        return {entry["jid"]: entry["state"] for entry in self._call("GET", "/jobs/overview")["jobs"]}
+    def jobs(self) -> dict[str, JobOverview]:
+        """Every job that the JobManager knows, by id."""
+        return {
+            entry["jid"]: JobOverview(entry["name"], entry["state"], entry["tasks"]["running"] == entry["tasks"]["total"] > 0)
+            for entry in self._call("GET", "/jobs/overview")["jobs"]
+        }
 
     def restarts(self, job: str) -> int | None:
         """How often the job was restarted by Flink; None if it does not say."""
-        values = self._call_list("GET", f"/jobs/{job}/metrics?get=numRestarts")
+        values = self._request("GET", f"/jobs/{job}/metrics?get=numRestarts")
         return int(values[0]["value"]) if values else None
 
     def checkpoints(self, job: str) -> dict[str, Any]:
@@ -92,14 +114,3 @@ class FlinkRest:
     def cancel(self, job: str) -> None:
         """Cancel the job."""
         self._call("PATCH", f"/jobs/{job}?mode=cancel")
-
-    def _call_list(self, method: str, path: str) -> list[dict[str, Any]]:
-        connection = http.client.HTTPConnection(self.address, timeout=self._timeout_s)
-        try:
-            connection.request(method, path)
-            answer = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise FlinkUnreachable(f"{method} {path} at {self.address}: {error}") from error
-        finally:
-            connection.close()
-        return answer if isinstance(answer, list) else []

@@ -56,9 +56,9 @@ class Jar(msgspec.Struct, frozen=True, order=True):
 
 
 def parse_lock(text: str) -> list[Jar]:
-    """Return the jars in a lock file: lines of `coordinate sha256`, comments start with `#`.
+    r"""Return the jars in a lock file: lines of `coordinate sha256`, comments start with `#`.
 
-    >>> parse_lock("# x\\na:b:1 ff\\n")
+    >>> parse_lock("# x\na:b:1 ff\n")
     [Jar(coordinate='a:b:1', sha256='ff')]
     """
     lines = (line.split("#")[0].split() for line in text.splitlines())

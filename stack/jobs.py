@@ -98,8 +98,9 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def newest_state(history: list[Submission], checkpoints: Path) -> str | None:
     """Return the newest complete state of a job.
 
-    That is the savepoint with which the last submission ended; else its newest complete checkpoint; else that of the submission before, and so
-    on back; else what a submission was started from. A submission that was never recorded (a crash right after it) counts by its folder.
+    That is the savepoint with which the last submission ended; else its newest complete checkpoint; else that of the submission
+    before, and so on back; else what a submission was started from. One that was never recorded
+    (a crash right after it) counts by its folder.
 
     Args:
         history: the job's submissions, oldest first.
@@ -144,7 +145,9 @@ def resume_from(job: str, history: list[Submission], checkpoints: Path, *, has_o
     if found is None:
         filled = [topic for topic in OUTPUTS[job] if has_output(topic)]
         if filled:
-            raise StateMissing(f"no checkpoint or savepoint of {job} is left below {checkpoints}, but {', '.join(filled)} holds records. {advice}")
+            raise StateMissing(
+                f"no checkpoint or savepoint of {job} is left below {checkpoints}, but {', '.join(filled)} holds records. {advice}"
+            )
     return found
 
 

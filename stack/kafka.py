@@ -88,9 +88,7 @@ def start_broker(folder: Path, port: int | None = None, *, java_home: Path | Non
     """
     chosen, controller = free_ports(2)
     jars = ensure_jars()
-    part = broker_part(
-        folder, port or chosen, controller, log=folder / "kafka.log", java_home=java_home or packaged_java_home(), jars=jars
-    )
+    part = broker_part(folder, port or chosen, controller, log=folder / "kafka.log", java_home=java_home or packaged_java_home(), jars=jars)
     part.start()
     return part.wait_healthy()
 

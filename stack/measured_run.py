@@ -147,7 +147,9 @@ class MeasuredRun:
         sent = self.replay.sent
         return Moment(sent, observation.status, time.time() - sent.started)
 
-    def _send(self, rows: Iterable[Row | BadLine], observation: Observation, on_moment: Watcher, on_skip: Callable[[BadLine], None]) -> None:
+    def _send(
+        self, rows: Iterable[Row | BadLine], observation: Observation, on_moment: Watcher, on_skip: Callable[[BadLine], None]
+    ) -> None:
         """Send from a thread of its own, so that what is shown cannot hold up what is sent."""
         failures: list[Exception] = []
 

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -110,7 +111,7 @@ class Observation:
             self._errors.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> Observation:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -218,7 +218,9 @@ def observe(watch: Watch, stop: threading.Event) -> None:
     """Watch until `stop` is set, then write the observations."""
     arrivals = Arrivals()
     tally = Tally(watch, arrivals)
-    watcher = RedisWatcher(connect_redis(watch.redis), Keys(watch.topic_prefix).predictions_by_time(watch.task), watch.run_id, arrivals, watch.recent)
+    watcher = RedisWatcher(
+        connect_redis(watch.redis), Keys(watch.topic_prefix).predictions_by_time(watch.task), watch.run_id, arrivals, watch.recent
+    )
     poller = threading.Thread(target=watcher.watch, args=(stop,), name="redis")
     with closing(open_consumer(watch.kafka)) as consumer:
         ends = _start_at_end(consumer, watch.topic_prefix)

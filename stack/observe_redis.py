@@ -88,7 +88,8 @@ class RedisWatcher:
 
     def poll(self) -> bool:
         """Ask once for each partition; say whether there may be more at once."""
-        return any([self._poll_partition(p, *rows) for p, rows in list(self._arrivals.partitions.items())])
+        moved = [self._poll_partition(p, *rows) for p, rows in list(self._arrivals.partitions.items())]
+        return any(moved)
 
     def _poll_partition(self, partition: int, numbers: array[int], predicted_at: array[int]) -> bool:
         head = self._heads.get(partition, 0)

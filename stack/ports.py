@@ -67,4 +67,5 @@ def choose_ports(path: Path, given: Mapping[str, int], *, needed: Iterable[str] 
 
 def _taken(name: str, port: int, path: Path) -> str:
     option = f"--{name.replace('_', '-')}-port"
-    return f"Port {port} for {name} is in use by another program. Stop that program, or choose another port with {option} ({option} 0: any; remembered in {path})."
+    advice = f"Stop that program, or choose another port with {option} ({option} 0: any)."
+    return f"Port {port} for {name} is in use by another program. {advice} The last choice is remembered in {path}."

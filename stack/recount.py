@@ -94,6 +94,7 @@ def _body_differences(kafka: Prediction, redis: Prediction, text_shown: int) -> 
     same_text = redis.text == kafka.text or (len(kafka.text) > text_shown and kafka.text.startswith(redis.text[:text_shown]))
     for field in msgspec.structs.fields(Prediction):
         if field.name != "text" and getattr(kafka, field.name) != getattr(redis, field.name):
-            yield f"prediction of {kafka.event_id}: {field.name} is {getattr(kafka, field.name)!r} in Kafka, {getattr(redis, field.name)!r} in Redis"
+            values = f"{getattr(kafka, field.name)!r} in Kafka, {getattr(redis, field.name)!r} in Redis"
+            yield f"prediction of {kafka.event_id}: {field.name} is {values}"
     if not same_text:
         yield f"prediction of {kafka.event_id}: its text differs"

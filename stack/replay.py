@@ -35,7 +35,9 @@ USER_ERRORS = (SourceError, DeliveryError, KafkaUnavailable, RedisUnavailable, S
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("replay", help="send the texts of a file as events, and their labels later", description=__doc__)
-    parser.add_argument("file", metavar="FILE", type=Path, help="JSON Lines or CSV (also .gz) with text, label, and optionally ts and others")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="JSON Lines or CSV (also .gz) with text, label, and optionally ts and others"
+    )
     add_plan_arguments(parser, rate=0.0)
     parser.add_argument("--kafka", metavar="HOST:PORT", help="bootstrap servers (default: those of the running stack, or MILLRACE_KAFKA)")
     parser.add_argument("--redis", metavar="URL", help="the Redis that the report reads (default: as with --kafka)")
@@ -45,9 +47,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def add_plan_arguments(parser: argparse.ArgumentParser, *, rate: float) -> None:
     """Add the arguments that say how to send; `demo` has them too."""
-    parser.add_argument("--rate", type=at_least_0, default=rate, metavar="N", help="events a second, 0: as fast as possible (default: %(default)g)")
-    parser.add_argument("--label-fraction", type=share, default=1.0, metavar="F", help="share of the labels that are sent (default: %(default)g)")
-    parser.add_argument("--label-delay-s", type=at_least_0, default=2.0, metavar="S", help="a label comes so long after its event (default: %(default)g)")
+    parser.add_argument(
+        "--rate", type=at_least_0, default=rate, metavar="N", help="events a second, 0: as fast as possible (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--label-fraction", type=share, default=1.0, metavar="F", help="share of the labels that are sent (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--label-delay-s", type=at_least_0, default=2.0, metavar="S", help="a label comes so long after its event (default: %(default)g)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of labels (default: %(default)s)")
     parser.add_argument("--limit", type=count, metavar="N", help="at most so many events")
     parser.add_argument("--task", type=task_name, default=DEFAULT_TASK, metavar="NAME", help="task of the events (default: %(default)s)")
@@ -116,7 +124,9 @@ def finish(report: Report | None, path: Path | None) -> int:
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.unfinished:
         print(f"not finished: {'; '.join(report.unfinished)}", file=sys.stderr)
-    return 0 if report.complete else 1
+        if not report.redis_matches_kafka:
+        print(f"Redis differs from Kafka: {'; '.join(report.redis_differences)}", file=sys.stderr)
+    return 0 if report.complete and report.redis_matches_kafka else 1
 
 
 def first_row_checked(path: Path) -> Iterator[Row | BadLine]:

@@ -21,6 +21,7 @@ from stack.recount import Bucket, count_differences, newest_differences, roll_up
 from stack.report_metrics import (
     UNACCOUNTED,
     Floats,
+    Ints,
     Percentiles,
     ServedScores,
     event_latencies,
@@ -163,7 +164,7 @@ def build(run: Run, committed: Committed, observed: Observed, differences: list[
     visible = first_times(observed.visible_n, observed.visible_at, sent_ms.size)
     latencies, unmeasured = _latencies(committed, observed, sent_ms.astype(np.int64), visible)
     states = label_counts(labels.sent_ms.keys() | labels.unreadable, labels.last_state)
-    missing = len(sent - predicted - events.refused_numbers)
+    missing = len(sent - predicted - events.refused_numbers) + max(0, run.events_sent - len(sent))
     complete = not (run.unfinished or missing or states[UNACCOUNTED] or committed.predictions.duplicates)
     return Report(
         dataset=run.dataset,
@@ -174,7 +175,7 @@ def build(run: Run, committed: Committed, observed: Observed, differences: list[
         events_sent=run.events_sent,
         predictions=len(predicted),
         duplicate_predictions=committed.predictions.duplicates,
-        missing_predictions=missing + max(0, run.events_sent - len(sent)),
+        missing_predictions=missing,
         dead_letters=sum(len(places) for places in committed.dead.places.values()),
         labels_sent=run.labels_sent,
         labels=states,
@@ -193,7 +194,7 @@ def build(run: Run, committed: Committed, observed: Observed, differences: list[
     )
 
 
-def _latencies(committed: Committed, observed: Observed, sent_ms: np.ndarray, visible: Floats) -> tuple[Latencies, int]:
+def _latencies(committed: Committed, observed: Observed, sent_ms: Ints, visible: Floats) -> tuple[Latencies, int]:
     arrived = first_times(observed.arrived_n, observed.arrived_at, sent_ms.size)
     timed = [(o.seq, committed.labels.sent_ms[o.place]) for o in committed.log.outcomes if o.place in committed.labels.sent_ms]
     table = np.array(timed, np.int64).reshape(-1, 2)
@@ -232,7 +233,8 @@ def compare_redis(run: Run, committed: Committed, reader: RedisReader, *, retain
     differences: list[str] = []
     for task, counts in sorted(per_minute.items()):
         differences += count_differences(roll_up(counts), redis_counts(reader, task), now=now, retained_from=retained_from)
-    states = Counter(str(s) for place, s in committed.labels.last_state.items() if (committed.labels.task_of[place] or DEFAULT_TASK) == run.task)
+    tasks = committed.labels.task_of
+    states = Counter(str(s) for place, s in committed.labels.last_state.items() if (tasks[place] or DEFAULT_TASK) == run.task)
     differences += state_differences(states, reader.label_states(run.task))
     newest = committed.predictions.newest()
     shown = reader.predictions(run.task, limit=max(1, min(NEWEST, run.recent))).predictions
@@ -244,7 +246,7 @@ def redis_counts(reader: RedisReader, task: str) -> dict[Bucket, int]:
     return {
         (granularity, bucket.start, label): count
         for granularity in ("total", "minute", "hour", "day")
-        for bucket in reader.counts(task, "predictions", granularity, limit=_ALL)  # type: ignore[arg-type]  # the literals are those
+        for bucket in reader.counts(task, "predictions", granularity, limit=_ALL)
         for label, count in bucket.counts.items()
     }
 

@@ -71,7 +71,7 @@ def first_times(numbers: Ints, times: Floats, events: int) -> Floats:
 def event_latencies(sent_ms: Ints, seen_s: Floats) -> Floats:
     """Return the milliseconds from sending each event to seeing it; events that were never sent (time 0) or seen are left out."""
     known = ~np.isnan(seen_s) & (sent_ms > 0)
-    return seen_s[known] * 1000 - sent_ms[known]
+    return np.asarray(seen_s[known] * 1000 - sent_ms[known], np.float64)
 
 
 def label_latencies(seqs: Ints, sent_ms: Ints, arrived_s: Floats, arrived_seq: Ints) -> Floats:
@@ -93,7 +93,7 @@ def label_latencies(seqs: Ints, sent_ms: Ints, arrived_s: Floats, arrived_seq: I
     reached = np.maximum.accumulate(arrived_seq[order]) if order.size else arrived_seq
     index = np.searchsorted(reached, seqs, side="left")
     times = np.append(arrived_s[order], np.nan)
-    return times[index] * 1000 - sent_ms
+    return np.asarray(times[index] * 1000 - sent_ms, np.float64)
 
 
 def served_scores(outcomes: Sequence[Outcome]) -> ServedScores:

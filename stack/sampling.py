@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -83,7 +84,7 @@ class Sampler:
             self.peak_rss_mib = round(max(self.peak_rss_mib or 0.0, resident_mib(self._probe.pids())), 1)
             self._count.add(self._probe.restarts())
 
-    def __enter__(self) -> Sampler:
+    def __enter__(self) -> Self:
         if self._probe:
             self.sample()
             self._thread.start()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -72,12 +71,13 @@ def read_rows(path: Path) -> Iterator[Row | BadLine]:
     try:
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
             separator = _CSV_SEPARATORS.get(kind[0])
-            yield from _json_rows(stream) if separator is None else _csv_rows(path, stream, separator)
+            binary = cast("BinaryIO", stream)
+            yield from _json_rows(binary) if separator is None else _csv_rows(path, binary, separator)
     except (OSError, EOFError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
 
 
-def _json_rows(stream: IO[bytes]) -> Iterator[Row | BadLine]:
+def _json_rows(stream: BinaryIO) -> Iterator[Row | BadLine]:
     decode = msgspec.json.Decoder().decode
     for number, line in enumerate(stream, 1):
         if not line.strip():
@@ -92,9 +92,9 @@ def _json_rows(stream: IO[bytes]) -> Iterator[Row | BadLine]:
             yield to_row(number, fields) if isinstance(fields, dict) else BadLine(number, "not a JSON object")
 
 
-def _csv_rows(path: Path, stream: IO[bytes], separator: str) -> Iterator[Row | BadLine]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text, delimiter=separator, restkey="\0", strict=True)
+def _csv_rows(path: Path, stream: BinaryIO, separator: str) -> Iterator[Row | BadLine]:
+    lines = (line.decode(errors="surrogateescape").removeprefix("\ufeff") for line in stream)
+    reader = csv.DictReader(lines, delimiter=separator, restkey="\0", strict=True)
     try:
         if "text" not in (reader.fieldnames or ()):
             raise SourceError(f"{path}: its first line names no column `text`, but {', '.join(reader.fieldnames or ()) or 'nothing'}")
@@ -127,7 +127,7 @@ def to_row(number: int, fields: Mapping[str, object]) -> Row | BadLine:
         if len(text.encode()) > MAX_TEXT_BYTES:
             return BadLine(number, f"its text has more than {MAX_TEXT_BYTES} bytes")
         label, ts = _label(fields.get("label")), _time(fields.get("ts"))
-        return Row(text, label, ts, {k: v for k, v in fields.items() if k not in _OWN_FIELDS and _scalar(v)})
+        return Row(text, label, ts, _meta(fields))
     except UnicodeEncodeError:
         return BadLine(number, "not UTF-8")
     except ValueError as error:
@@ -158,9 +158,18 @@ def _time(value: object) -> int | None:
         raise ValueError(f"its ts is no time (epoch milliseconds or ISO 8601): {error}") from error
 
 
-def _scalar(value: object) -> bool:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return -(2**63) <= value < 2**63
-    if isinstance(value, str):
-        value.encode()
-    return isinstance(value, str | bool | None) or (isinstance(value, float) and math.isfinite(value))
+def _meta(fields: Mapping[str, object]) -> Meta:
+    """Return the scalar fields that are not ours; what JSON or Kafka's readers could not give back is left out."""
+    meta: Meta = {}
+    for name, value in fields.items():
+        if name in _OWN_FIELDS:
+            continue
+        if isinstance(value, str):
+            value.encode()
+            meta[name] = value
+        elif isinstance(value, float):
+            if math.isfinite(value):
+                meta[name] = value
+        elif value is None or (isinstance(value, int) and -(2**63) <= value < 2**63):
+            meta[name] = value
+    return meta

@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
 from schemas.parsing import parse_log_entry, record_parser
-from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, Prediction, SnapshotEntry, State
+from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, Prediction, State
 from schemas.topics import Topic
 from stack.observe import run_number
 from stack.report_metrics import Outcome, Place
@@ -56,7 +57,7 @@ class DeadLetters:
 class Events:
     """The run's events: when each was sent, and which were refused."""
 
-    def __init__(self, run_id: str, refused: Set[Place]) -> None:
+    def __init__(self, run_id: str, refused: AbstractSet[Place]) -> None:
         """Begin empty; `refused` are the places of dead letters."""
         self._run_prefix = f"{run_id}-"
         self._refused = refused
@@ -86,7 +87,7 @@ class Predictions:
         self._newest_kept = newest
         self._heap: list[tuple[int, str, bytes]] = []
         self.per_minute: Counter[tuple[str, str, int]] = Counter()
-        self.times = array("b")
+        self._seen = bytearray()
         self.duplicates = 0
         self.model = ModelVersion(line="base", seq=0)
 
@@ -104,11 +105,10 @@ class Predictions:
                 self._keep((seen.predicted_at, seen.event_id, record.value))
 
     def _count(self, number: int) -> None:
-        if number >= len(self.times):
-            self.times.extend([0] * (number + 1 - len(self.times)))
-        if self.times[number]:
-            self.duplicates += 1
-        self.times[number] = 1
+        if number >= len(self._seen):
+            self._seen.extend(bytes(number + 1 - len(self._seen)))
+        self.duplicates += self._seen[number]
+        self._seen[number] = 1
 
     def _keep(self, row: tuple[int, str, bytes]) -> None:
         if len(self._heap) < self._newest_kept:
@@ -122,7 +122,7 @@ class Predictions:
 
     def predicted(self) -> set[int]:
         """Return the numbers of the run's events that have a prediction."""
-        return {number for number, seen in enumerate(self.times) if seen}
+        return {number for number, seen in enumerate(self._seen) if seen}
 
 
 class Labels:
@@ -177,9 +177,7 @@ class ModelLog:
             if entry.seq != self.seq + 1 and self.seq:
                 self.gaps.append(f"after {self.seq} comes {entry.seq}")
             self.seq = entry.seq
-            if isinstance(entry, SnapshotEntry):
-                self.line = entry.line
-            elif isinstance(entry, LabelEntry) and entry.event_id.startswith(self._run_prefix):
+            if isinstance(entry, LabelEntry) and entry.event_id.startswith(self._run_prefix):
                 self.outcomes.append(Outcome(entry.seq, entry.label, entry.served.label, _place(entry.feedback.at)))
 
 

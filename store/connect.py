@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -134,7 +135,7 @@ def connect_producer(kafka: str) -> KafkaProducer:
     return _connect(KafkaProducer, kafka, options)
 
 
-def _connect(kind: type[_C], kafka: str, options: dict[str, object]) -> _C:
+def _connect(kind: Callable[..., _C], kafka: str, options: dict[str, object]) -> _C:
     """Make a client of kafka-python; one that does not come up leaves no thread and no socket behind."""
     if not kafka_listens(kafka):
         # Asked first because kafka-python would try, and wait, for the whole of its time.

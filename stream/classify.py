@@ -10,6 +10,7 @@ from pyflink.table import StreamTableEnvironment, Table
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream.predictor import Predictor
+from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import OUT
 
 SINK_TOPICS = (Topic.PREDICTIONS, Topic.DEAD_LETTERS)
@@ -18,19 +19,22 @@ _NO_STATE = MapStateDescriptor("unused", Types.STRING(), Types.STRING())
 """A broadcast needs a descriptor; the replicas are rebuilt from the log, so that nothing is kept in it."""
 
 
-def classify(tables: StreamTableEnvironment, events: Table, model_log: Table, settings: Settings) -> DataStream:
+def classify(
+    tables: StreamTableEnvironment, events: Table, model_log: Table, settings: Settings, *, load: LoadReplica = replica_from_log
+) -> DataStream:
     """Return the records for `SINK_TOPICS`, as `rows.OUT`.
 
     Args:
         events: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
         model_log: record_value BYTES, the committed log of all tasks.
+        load: gives each instance its replicas before the first event.
     """
     columns = (events.record_value, events.record_partition, events.record_offset, events.record_time)
     arriving = tables.to_data_stream(events.select(*columns))
     log = tables.to_data_stream(model_log.select(model_log.record_value))
     return (
         arriving.connect(log.broadcast(_NO_STATE))
-        .process(Predictor(settings), output_type=OUT)
+        .process(Predictor(settings, load), output_type=OUT)
         .uid("classify-predict")
         .name("predict")
     )

@@ -11,17 +11,21 @@ from schemas.topics import Topic
 from stream.feedback import REJECTED, ReadFeedback
 from stream.ledger_operator import Ledger, ledger_key
 from stream.learner import Learner
+from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import DECISION, INCOMING, OUT, as_table
 
 SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.DEAD_LETTERS)
 
 
-def learn(tables: StreamTableEnvironment, feedback: Table, predictions: Table, settings: Settings) -> DataStream:
+def learn(
+    tables: StreamTableEnvironment, feedback: Table, predictions: Table, settings: Settings, *, load: LoadReplica = replica_from_log
+) -> DataStream:
     """Return the records for `SINK_TOPICS`, as `rows.OUT`.
 
     Args:
         feedback: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
         predictions: committed ones: record_key STRING (event id), task STRING, record_value BYTES, arrived (processing time).
+        load: gives the learner its replicas.
     """
     columns = (feedback.record_value, feedback.record_partition, feedback.record_offset, feedback.record_time)
     labels = (
@@ -39,7 +43,7 @@ def learn(tables: StreamTableEnvironment, feedback: Table, predictions: Table, s
     )
     learned = (
         decisions.key_by(lambda row: row[0], key_type=Types.STRING())
-        .process(Learner(settings), output_type=OUT)
+        .process(Learner(settings, load), output_type=OUT)
         .uid("learn-learner")
         .name("sequence, score, learn")
         .set_parallelism(1)

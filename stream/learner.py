@@ -27,7 +27,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
-from stream.predictor import load_task
+from stream.replicas import LoadReplica
 from stream.rows import out
 from stream.snapshotter import Snapshotter
 
@@ -49,8 +49,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
     The Flink state is the seq alone. The replica is rebuilt from snapshot and log at the first element after a start.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: LoadReplica) -> None:
         self._settings = settings
+        self._load_replica = load
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the state; the replicas follow with the first element, when the key is known."""
@@ -148,7 +149,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         seq = self._seq.value() or 0
         deadline = time.monotonic() + _LOG_WAIT_S
         while True:
-            replica = load_task(self._settings, task)
+            replica = self._load_replica(self._settings, task)
             if replica.seq == seq:
                 log.info("task %s: replica at seq %d", task, seq)
                 return replica

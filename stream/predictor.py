@@ -7,24 +7,23 @@ from collections.abc import Iterator
 from pyflink.common import Row
 from pyflink.datastream import BroadcastProcessFunction, RuntimeContext
 
-from online_model.replica import Replica
 from online_model.softmax import warm_up
 from schemas.parsing import RejectRecord, dead_letter, parse_event, parse_log_entry
 from schemas.records import Event, Position, Prediction
 from schemas.settings import Settings
 from schemas.topics import Topic
-from store.artifacts import ArtifactFolder
-from store.model_log import ModelLogReader, load_replica
 from stream.clock import now_ms
 from stream.drill import Drill
+from stream.replicas import LoadReplica
 from stream.rows import out
 
 
 class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
     """Parses events and predicts; what cannot be parsed becomes a dead letter."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: LoadReplica) -> None:
         self._settings = settings
+        self._load = load
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Rebuild every replica from the newest snapshot and the log, before the first event."""
@@ -35,7 +34,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS
         self._tasks = frozenset(settings.tasks)
         self._drill = Drill(settings.drill_folder, "classify")
-        self._replicas = {task: load_task(settings, task) for task in settings.tasks}
+        self._replicas = {task: self._load(settings, task) for task in settings.tasks}
 
     def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """Yield the prediction, or the dead letter, of one record of `events`."""
@@ -72,10 +71,3 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
             source=at,
         )
         return out(self._predictions_topic, event.event_id, prediction, task=event.task, label=served.label or "")
-
-
-def load_task(settings: Settings, task: str) -> Replica:
-    """Return the task's model as it is at the end of the committed log."""
-    reader = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
-    artifacts = ArtifactFolder(settings.artifacts)
-    return load_replica(reader, artifacts, task, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)

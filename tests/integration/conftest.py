@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
+import uvicorn
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from api.app import create_app
+from schemas.settings import Settings
 from schemas.topics import topic_specs
 from stack.kafka import start_broker
 from stack.process import Part
@@ -17,7 +26,7 @@ from stack.redis import start_redis
 from store.connect import connect_redis
 
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-"""kafka-python 3.0.12 drops a connection that is being made while its client closes; the interpreter closes the socket."""
+"""kafka-python 3.0.12 drops a connection that is refused, or being made while its client closes; the interpreter closes the socket."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +34,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings(LEFT_SOCKETS))
+
+
+@pytest.fixture(autouse=True)
+def collect_left_sockets() -> Iterator[None]:
+    """Collect them here, where the warning is expected, and not in another test or at the end."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
@@ -67,6 +85,44 @@ def create_topics(kafka: str, prefix: str) -> None:
         )
     finally:
         admin.close()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    """Serve the API in a thread of this process, and give a client of it."""
+    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=40) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture
+def serve() -> Callable[[Settings], AbstractContextManager[httpx.Client]]:
+    """The function that serves the API, for tests with settings of their own."""
+    return serving
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the API; the test's module says with which settings."""
+    with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def topics() -> Callable[[str, str], None]:
+    """The function that creates the topics, for tests with a broker of their own."""
+    return create_topics
 
 
 @pytest.fixture

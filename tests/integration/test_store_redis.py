@@ -167,7 +167,7 @@ def pages(reader: RedisReader, limit: int, after_each: Iterator[None], min_confi
 @pytest.mark.parametrize("min_confidence", [0.0, 0.5])
 def test_paging_is_stable_while_predictions_arrive(
     redis_client: redis.Redis, reader: RedisReader, same_time: bool, min_confidence: float
-) -> None:  # noqa: FBT001
+) -> None:
     writer = RedisWriter(redis_client, recent=1000)
     first = [prediction(n, at=NOW + n // 20 if same_time else None) for n in range(100)]
     writer.write_predictions(first)

@@ -1,0 +1,36 @@
+"""`python -m api --host 127.0.0.1 --port 8000`: serves the API; the settings come from the variables MILLRACE_*."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import uvicorn
+
+from api.app import create_app
+from schemas.settings import SettingsError, read_settings
+from store.connect import RedisUnavailable
+
+GRACE_S = 20
+"""How long requests in progress may take when the server is told to stop."""
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Serve until SIGINT or SIGTERM; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        app = create_app(read_settings(environment))
+    except (SettingsError, RedisUnavailable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    uvicorn.run(app, host=options.host, port=options.port, timeout_graceful_shutdown=GRACE_S, access_log=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Writes to Kafka: one producer for all threads, made when it is first needed, and made anew after it has failed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.producer.future import FutureRecordMetadata
+
+from api.incoming import Outgoing
+from store.connect import KAFKA_REQUEST_MS, connect_producer, kafka_unavailable
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class RecordTooLarge(Exception):
+    """The broker does not take a record of this size; the others of the request may have been written."""
+
+    def __init__(self, index: int, size_bytes: int) -> None:
+        super().__init__(f"record {index} has {size_bytes} bytes, more than the broker accepts")
+        self.index = index
+
+
+class Publisher:
+    """Sends records and waits until all replicas have them. Safe to use from several threads."""
+
+    def __init__(self, kafka: str) -> None:
+        self._kafka = kafka
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+
+    def publish(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Write the records, in order.
+
+        Raises:
+            KafkaUnavailable: if that fails; some may be written then.
+            RecordTooLarge: if the broker refuses one for its size; others may be written then.
+        """
+        producer = self._get()
+        try:
+            self._wait(records, self._send(producer, topic, records))
+        except KafkaError as error:
+            self._drop(producer)
+            raise kafka_unavailable(self._kafka, f"{type(error).__name__}: {error}; topic {topic}") from error
+
+    def _send(self, producer: KafkaProducer, topic: str, records: Sequence[Outgoing]) -> list[FutureRecordMetadata]:
+        futures: list[FutureRecordMetadata] = []
+        for index, record in enumerate(records):
+            try:
+                futures.append(producer.send(topic, record.value, key=record.key))
+            except _TOO_LARGE as error:
+                raise RecordTooLarge(index, len(record.value)) from error
+        return futures
+
+    def _wait(self, records: Sequence[Outgoing], futures: Sequence[FutureRecordMetadata]) -> None:
+        deadline = time.monotonic() + KAFKA_REQUEST_MS / 1000
+        for index, future in enumerate(futures):
+            try:
+                future.get(timeout=max(0.1, deadline - time.monotonic()))
+            except _TOO_LARGE as error:
+                raise RecordTooLarge(index, len(records[index].value)) from error
+
+    def close(self) -> None:
+        """Close the producer, if there is one; what is in flight is written first."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=5)
+
+    def _get(self) -> KafkaProducer:
+        with self._lock:
+            if self._producer is None:
+                self._producer = connect_producer(self._kafka)
+            return self._producer
+
+    def _drop(self, producer: KafkaProducer) -> None:
+        """Forget a producer that has failed: what it still holds must not be written after the client was told that it failed."""
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+        producer.close(timeout=0)

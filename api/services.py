@@ -1,0 +1,88 @@
+"""What the routes work with: settings, the read model, Kafka, readiness; and the parameters that several routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from api.problems import MEDIA_TYPE
+from api.publisher import Publisher
+from api.readiness import Readiness
+from schemas.records import DEFAULT_TASK
+from schemas.settings import Settings
+from store.reader import RedisReader
+
+
+@dataclass(frozen=True)
+class Services:
+    """Made once for the application."""
+
+    settings: Settings
+    reader: RedisReader
+    publisher: Publisher
+    readiness: Readiness
+
+
+def services(request: Request) -> Services:
+    """Return the application's services."""
+    found: Services = request.app.state.services
+    return found
+
+
+Has = Annotated[Services, Depends(services)]
+
+
+def task_parameter(
+    has: Has, task: Annotated[str | None, Query(description="name of a configured task; by default the first, or `default`")] = None
+) -> str:
+    """Return the task that a request is about.
+
+    Raises:
+        RequestValidationError: if it is not configured.
+    """
+    tasks = has.settings.tasks
+    if task is None:
+        return DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0]
+    if task not in tasks:
+        raise invalid("query", "task", "unknown_task", f"configured are {', '.join(sorted(tasks))}")
+    return task
+
+
+Task = Annotated[str, Depends(task_parameter)]
+
+
+def invalid(where: str, field: str, reason: str, detail: str) -> RequestValidationError:
+    """Return the error for a parameter that FastAPI cannot check by itself."""
+    return RequestValidationError([{"loc": (where, field), "type": reason, "msg": detail}])
+
+
+def json(view: msgspec.Struct, status: int = 200) -> Response:
+    """Return a view as JSON."""
+    return Response(msgspec.json.encode(view), status_code=status, media_type="application/json")
+
+
+def answers(view: type[msgspec.Struct], *errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """Describe a route's answers for OpenAPI; the schemas come from `api.openapi`."""
+    described: dict[int | str, dict[str, Any]] = {status: _described(view.__name__, "application/json", view.__doc__ or "")}
+    for error in errors:
+        described[error] = _described("ProblemBody", MEDIA_TYPE, _ERRORS[error])
+    return described
+
+
+_ERRORS: Mapping[int, str] = {
+    400: "The body is no JSON.",
+    404: "Redis knows nothing of this event (any more).",
+    413: "The body, or a record, is too large.",
+    422: "A field is wrong; `errors` names it.",
+    503: "Kafka or Redis is away; `detail` says what to do.",
+}
+
+
+def _described(schema: str, media_type: str, text: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": text.split("\n", maxsplit=1)[0], "content": content}

@@ -1,0 +1,91 @@
+"""The routes that write to Kafka: events and feedback, one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from api import incoming
+from api.ids import new_id
+from api.incoming import BODY_MAX_BYTES, ITEMS_MAX, Outgoing
+from api.problems import FieldError, Problem
+from api.publisher import RecordTooLarge
+from api.services import Has, Services, answers, json
+from api.views import Accepted
+from schemas.settings import Settings
+from schemas.topics import Topic
+from store.connect import KafkaUnavailable
+
+router = APIRouter(prefix="/v1", tags=["write"])
+
+Parse = Callable[[bytes, Settings, Callable[[], str]], list[Outgoing]]
+
+
+def _body(record: str) -> dict[str, Any]:
+    one = {"$ref": f"#/components/schemas/{record}"}
+    schema = {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": ITEMS_MAX}]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.post("/events", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewEvent"))
+async def events(request: Request, has: Has) -> Response:
+    """Send texts to classify, one object or a list; `event_id` is made if it is missing.
+
+    All are accepted or none, except where an answer 413 or 503 says otherwise: sending them again with their ids is harmless.
+    """
+    return await run_in_threadpool(_send, has, Topic.EVENTS, incoming.events, await read_body(request))
+
+
+@router.post("/feedback", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewFeedback"))
+async def feedback(request: Request, has: Has) -> Response:
+    """Send labels, one object or a list; `feedback_id` is made if it is missing.
+
+    What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
+    """
+    return await run_in_threadpool(_send, has, Topic.FEEDBACK, incoming.feedback, await read_body(request))
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body.
+
+    Raises:
+        Problem: as soon as it is known to be too large, or if the client leaves.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > BODY_MAX_BYTES:
+        raise body_too_large()
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_MAX_BYTES:
+                raise body_too_large()
+    except ClientDisconnect as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the client left before the body was complete; nothing was accepted") from error
+    return bytes(body)
+
+
+def body_too_large() -> Problem:
+    """Return the problem for a body beyond the limit."""
+    error = FieldError(field="body", reason="too_large", detail=f"at most {BODY_MAX_BYTES} bytes")
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than 8 MiB: send fewer records at once", errors=[error])
+
+
+def _send(has: Services, topic: Topic, parse: Parse, body: bytes) -> Response:
+    records = parse(body, has.settings, new_id)
+    ids = [record.id for record in records]
+    try:
+        has.publisher.publish(has.settings.topic_prefix + topic, records)
+    except RecordTooLarge as error:
+        wrong = FieldError(field="body", reason="too_large", detail=str(error), index=error.index)
+        detail = f"{error}; the others may be in Kafka already: send them again with these ids, that is harmless"
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, errors=[wrong], ids=ids) from error
+    except KafkaUnavailable as error:
+        detail = f"{error}. Some records may be in Kafka already: send all again with these ids, that is harmless"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, ids=ids) from error
+    return json(Accepted(accepted=len(records), ids=ids), status=202)

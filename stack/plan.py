@@ -1,0 +1,146 @@
+"""What the user asked for, checked: everything that is wrong is reported at once, before anything is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
+from stack import kafka, redis
+from stack.errors import ConfigurationErrors, StackError
+from stack.flink_rest import FlinkRest
+from stack.folders import DataFolder, default_data_dir
+from stack.java import find_java_home
+from stack.jobs import JOBS
+from stack.ports import LOOPBACK, NAMES, choose_ports
+
+T = TypeVar("T")
+_OURS = {"kafka": ("kafka", "kafka_controller"), "redis": ("redis",), "flink": ("flink_rest", "flink_rpc", "flink_blob")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        data_dir: the data folder; None for the default.
+        settings: fields of `Settings` that override the environment.
+        ports: chosen ports by name (see `stack.ports.NAMES`); 0: any.
+        java: None for the packaged JDK, `JAVA_HOME` for what that names, else a Java home.
+        kafka: bootstrap servers of a running Kafka; None starts one.
+        redis: URL of a running Redis; None starts one.
+        flink: `host:port` of a running JobManager; None starts one.
+        jobs: which jobs run.
+        environment: where the settings MILLRACE_* are read.
+    """
+
+    data_dir: Path | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    java: str | None = None
+    kafka: str | None = None
+    redis: str | None = None
+    flink: str | None = None
+    jobs: tuple[str, ...] = JOBS
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @property
+    def folder(self) -> DataFolder:
+        """The data folder."""
+        return DataFolder(self.data_dir or default_data_dir(self.environment))
+
+
+class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked wish, as the supervisor reads it from `run/plan.json`; addresses that are None are of parts it starts."""
+
+    data_dir: str
+    settings: dict[str, str]
+    ports: dict[str, int]
+    java_home: str
+    kafka: str | None
+    redis: str | None
+    flink: str | None
+    jobs: tuple[str, ...]
+
+    def read_settings(self) -> Settings:
+        """The settings for jobs, API and tools."""
+        return read_settings(self.settings)
+
+    @property
+    def folder(self) -> DataFolder:
+        """The data folder."""
+        return DataFolder(Path(self.data_dir))
+
+    @property
+    def flink_rest(self) -> str:
+        """`host:port` of the JobManager."""
+        return self.flink or f"{LOOPBACK}:{self.ports['flink_rest']}"
+
+
+def make_plan(wish: Wish) -> StackPlan:
+    """Check the wish, choose the ports and return the plan.
+
+    Raises:
+        ConfigurationErrors: naming all that is wrong.
+    """
+    problems: list[str] = []
+    folder = wish.folder
+    _collect(problems, folder.create)
+    java_home = _collect(problems, lambda: find_java_home(wish.java, wish.environment))
+    external = {"kafka": wish.kafka, "redis": wish.redis, "flink": wish.flink}
+    problems += _unreachable(wish)
+    problems += [f"There is no job {job!r}: choose from {', '.join(JOBS)}." for job in wish.jobs if job not in JOBS]
+    problems += [f"There is no port {name!r}: choose from {', '.join(NAMES)}." for name in wish.ports if name not in NAMES]
+    needed = {"api", *(name for part, names in _OURS.items() if not external[part] for name in names)}
+    ports: dict[str, int] = {}
+    if not problems:
+        ports, taken = choose_ports(folder.ports, wish.ports, needed=needed)
+        problems += taken
+    settings = _settings(wish, folder, ports, problems)
+    if problems or java_home is None or settings is None:
+        raise ConfigurationErrors(problems)
+    return StackPlan(
+        data_dir=str(folder.root), settings=as_environment(settings), ports=ports, java_home=str(java_home), jobs=wish.jobs,
+        kafka=wish.kafka, redis=wish.redis, flink=wish.flink,
+    )  # fmt: skip
+
+
+def _settings(wish: Wish, folder: DataFolder, ports: Mapping[str, int], problems: list[str]) -> Settings | None:
+    addresses = {
+        "kafka": wish.kafka or f"{LOOPBACK}:{ports.get('kafka', 0)}",
+        "redis": wish.redis or f"redis://{LOOPBACK}:{ports.get('redis', 0)}/0",
+    }
+    # Absolute: jobs and API run elsewhere. The broker and Redis are those of this stack, unless given.
+    artifacts = wish.environment.get(f"{PREFIX}ARTIFACTS") or str(folder.artifacts)
+    try:
+        settings = read_settings(wish.environment)
+        values = {**msgspec.structs.asdict(settings), **addresses, "artifacts": str(Path(artifacts).absolute()), **wish.settings}
+        return msgspec.convert(values, Settings)
+    except (SettingsError, msgspec.ValidationError) as error:
+        problems.extend(str(error).splitlines())
+        return None
+
+
+def _unreachable(wish: Wish) -> list[str]:
+    problems = []
+    advice = "Start it, correct {option}, or leave {option} out to have one started here."
+    if wish.kafka and not kafka.reachable(wish.kafka):
+        problems.append(f"Kafka at {wish.kafka} does not answer. {advice.format(option='--kafka')}")
+    if wish.redis and not redis.answers(wish.redis):
+        problems.append(f"Redis at {wish.redis} does not answer. {advice.format(option='--redis')}")
+    if wish.flink and not FlinkRest(wish.flink).answers():
+        problems.append(f"Flink's JobManager at {wish.flink} does not answer. {advice.format(option='--flink')}")
+    return problems
+
+
+def _collect(problems: list[str], check: Callable[[], T]) -> T | None:
+    try:
+        return check()
+    except StackError as error:
+        problems.append(str(error))
+        return None

@@ -1,0 +1,62 @@
+"""The state of a stack as a table for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from stack.state import Condition, StackState
+
+
+def status_lines(state: StackState, *, now: float) -> list[str]:
+    """Return the lines of `millrace status`; `now` in epoch seconds."""
+    parts = [("part", "state", "for", "pid", "restarts", "where")]
+    parts += [
+        (part.name, part.state, _age(now - part.since), str(part.pid or "-"), str(part.restarts), part.url or _port(part.port))
+        for part in state.parts
+    ]
+    jobs = [("job", "state", "for", "Flink's id", "restarts", "submitted again", "checkpoints", "failed")]
+    jobs += [
+        (
+            job.job, job.state, _age(now - job.since), job.id or "-", str(job.restarts), str(job.resubmissions),
+            str(job.checkpoints_completed), str(job.checkpoints_failed),
+        )
+        for job in state.jobs
+    ]  # fmt: skip
+    head = f"{state.phase}, supervisor {state.pid}, data in {state.data_dir}"
+    errors = [f"{name}: {error}" for name, condition, error in _errors(state) if error and condition is not Condition.HEALTHY]
+    addresses = [
+        f"Kafka {state.addresses.kafka}   Redis {state.addresses.redis}",
+        f"API {state.addresses.api}   API docs {state.addresses.api}/docs",
+    ]
+    return [head, *addresses, "", *_table(parts), "", *_table(jobs), *(["", *errors] if errors else [])]
+
+
+def _errors(state: StackState) -> Iterable[tuple[str, Condition, str | None]]:
+    yield from ((part.name, part.state, part.error) for part in state.parts)
+    yield from ((f"job {job.job}", job.state, job.error) for job in state.jobs)
+
+
+def _port(port: int | None) -> str:
+    return f"127.0.0.1:{port}" if port else "-"
+
+
+def _age(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> _age(5.2), _age(125), _age(7300)
+    ('5 s', '2 min', '2 h')
+    """
+    if seconds < 60:
+        return f"{max(0, int(seconds))} s"
+    return f"{int(seconds // 60)} min" if seconds < 3600 else f"{int(seconds // 3600)} h"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def print_status(state: StackState) -> None:
+    """Print the table."""
+    print("\n".join(status_lines(state, now=time.time())))

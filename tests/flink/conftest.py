@@ -1,0 +1,112 @@
+"""A local Flink for topologies: lists stand where Kafka stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from subprocess import Popen
+from typing import NamedTuple
+
+import pytest
+from pyflink import java_gateway
+from pyflink.datastream import DataStream
+from pyflink.table import DataTypes, Table
+
+from online_model.replica import Replica
+from schemas.settings import Settings
+from stack.flink import FlinkPorts, flink_part_pair
+from stack.jars import ensure_jars
+from stack.java import packaged_java_home
+from stack.ports import free_ports
+from stream.environment import Environment, Job, Placement, configuration, create_environment
+
+RECORD = DataTypes.ROW(
+    [
+        DataTypes.FIELD("record_value", DataTypes.BYTES()),
+        DataTypes.FIELD("record_partition", DataTypes.INT()),
+        DataTypes.FIELD("record_offset", DataTypes.BIGINT()),
+        DataTypes.FIELD("record_time", DataTypes.BIGINT()),
+        DataTypes.FIELD("record_key", DataTypes.STRING()),
+        DataTypes.FIELD("task", DataTypes.STRING()),
+        DataTypes.FIELD("label", DataTypes.STRING()),
+    ]
+)
+
+Record = tuple[bytes | None, int, int, int, str | None, str | None, str | None]
+
+
+def record(
+    value: bytes | None, offset: int, *, key: str | None = None, task: str | None = None, label: str | None = None, time: int = 1000
+) -> Record:
+    """Return a row such as `raw_source` gives."""
+    return (value, 0, offset, time, key, task, label)
+
+
+class Out(NamedTuple):
+    """A row of `rows.OUT`, as collected."""
+
+    topic: str
+    key: str
+    value: bytes
+    task: str | None
+    label: str | None
+
+
+def collect(stream: DataStream) -> list[Out]:
+    """Run the job and return what the stream gave; PyFlink collects bytes as a list of numbers."""
+    with stream.execute_and_collect() as results:
+        return [Out(row[0], row[1], bytes(row[2]), row[3], row[4]) for row in results]
+
+
+def new_replica(settings: Settings, task: str) -> Replica:
+    """Return the model of a task without a log."""
+    return Replica(task, memory_mib=1, quality_window=settings.quality_window)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flink_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Flink client in a JVM of its own, with the jars of the embedded stack."""
+    folder = tmp_path_factory.mktemp("flink")
+    ports = FlinkPorts(*free_ports(3))
+    cluster = flink_part_pair(folder, ports, logs=folder / "logs", java_home=packaged_java_home(), jars=ensure_jars())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.client_environment.items():
+            patch.setenv(name, value)
+        started: list[Popen[bytes]] = []
+        launch = java_gateway.launch_gateway_server_process
+
+        def launch_and_note(*arguments: object) -> Popen[bytes]:
+            started.append(launch(*arguments))
+            return started[-1]
+
+        # PyFlink drops the handle of its JVM; without it the process could not be waited for.
+        patch.setattr(java_gateway, "launch_gateway_server_process", launch_and_note)
+        yield
+        java_gateway.get_gateway().shutdown()
+        for process in started:
+            with process:
+                process.terminate()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(artifacts=str(tmp_path / "artifacts"), tasks=("default", "other"), model_memory_mib=1)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, settings: Settings) -> Callable[[Job], Environment]:
+    def create(job: Job) -> Environment:
+        return create_environment(configuration(job, settings, Placement(checkpoints=f"file://{tmp_path}/checkpoints")))
+
+    return create
+
+
+@pytest.fixture
+def table() -> Callable[[Environment, Sequence[Record]], Table]:
+    def create(environment: Environment, records: Sequence[Record]) -> Table:
+        tables = environment.tables
+        # PyFlink takes bytes for VARBINARY only as a bytearray.
+        rows = [(None if value is None else bytearray(value), *rest) for value, *rest in records]
+        return tables.sql_query(f"SELECT *, PROCTIME() AS arrived FROM {tables.from_elements(rows, RECORD)}")
+
+    return create

@@ -1,0 +1,98 @@
+"""The learn topology on lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from pyflink.datastream import DataStream
+from pyflink.table import Table
+
+from schemas.parsing import encode, parse_log_entry, record_parser
+from schemas.records import Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, State
+from schemas.settings import Settings
+from stream.environment import Environment, Job
+from stream.learn import learn
+from tests.flink.conftest import Record, collect, new_replica, record
+
+pytestmark = pytest.mark.flink
+
+Environments = Callable[[Job], Environment]
+Tables = Callable[[Environment, Sequence[Record]], Table]
+
+
+def prediction(event_id: str, offset: int, *, text: str = "good day", task: str = "default", label: str = "a") -> Record:
+    body = Prediction(
+        label=label,
+        proba={label: 0.75},
+        classes=2,
+        model=ModelVersion(line="base", seq=0),
+        event_id=event_id,
+        task=task,
+        text=text,
+        meta={},
+        event_ts=0,
+        predicted_at=0,
+        source=Position(partition=0, offset=offset),
+    )
+    return record(encode(body), offset, key=event_id, task=task, label=label)
+
+
+def feedback(event_id: str, label: str, offset: int, *, task: str = "default") -> Record:
+    return record(encode(Feedback(event_id=event_id, label=label, task=task)), offset, key=event_id)
+
+
+def run(stream: DataStream) -> tuple[list[LabelEntry], list[LabelState], Counter[str]]:
+    rows = collect(stream)
+    log = [entry for row in rows if row.topic == "model-log" and isinstance(entry := parse_log_entry(row.value), LabelEntry)]
+    states = [record_parser(LabelState)(row.value) for row in rows if row.topic == "label-states"]
+    return log, states, Counter(row.topic for row in rows)
+
+
+def test_each_label_ends_in_one_state_and_each_task_has_its_own_log(environment: Environments, table: Tables, settings: Settings) -> None:
+    env = environment(Job.LEARN)
+    predictions = [prediction(f"e{n}", n) for n in range(50)] + [prediction("o", 50, task="other", label="x")]
+    labels = [feedback(f"e{n}", "ab"[n % 2], n) for n in range(50)]
+    labels += [feedback("e0", "a", 50), feedback("e1", "c", 51), feedback("nobody", "a", 52), feedback("o", "y", 53, task="other")]
+    labels += [record(b'{"event_id": "e2", "label": ""}', 54)]
+    stream = learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica)
+    log, states, topics = run(stream)
+    final: dict[int, State] = {}
+    for state in states:
+        final[state.feedback.at.offset] = max(final.get(state.feedback.at.offset, state.state), state.state, key=lambda s: s is not State.WAITING)
+    assert Counter(final.values()) == {State.TRAINED: 51, State.DUPLICATE: 1, State.CORRECTED: 1, State.WAITING: 1, State.REJECTED: 1}
+    assert topics["dead-letters"] == 1
+    for task, learned in (("default", 51), ("other", 1)):
+        seqs = [entry.seq for entry in log if entry.task == task]
+        assert seqs == list(range(1, learned + 1))
+    receipts = {(s.task, s.seq) for s in states if s.seq is not None}
+    assert receipts == {(entry.task, entry.seq) for entry in log}
+    scored = next(s for s in states if s.task == "other" and s.seq == 1)
+    assert scored.score is not None
+    assert (scored.served, scored.score.correct) == ("x", False)
+
+
+def test_first_prediction_of_an_event_counts(environment: Environments, table: Tables, settings: Settings) -> None:
+    env = environment(Job.LEARN)
+    predictions = [prediction("e", 0, text="the first"), prediction("e", 1, text="the second")]
+    stream = learn(env.tables, table(env, [feedback("e", "a", 0)]), table(env, predictions), settings, load=new_replica)
+    log, states, _ = run(stream)
+    assert [entry.text for entry in log] == ["the first"]
+    assert [s.state for s in states if s.state is not State.WAITING] == [State.TRAINED]
+
+
+def test_log_replays_to_the_learners_model(environment: Environments, table: Tables, settings: Settings) -> None:
+    env = environment(Job.LEARN)
+    texts = ["good day to you", "pay me now", "hello there", "money money"]
+    predictions = [prediction(f"e{n}", n, text=texts[n % 4]) for n in range(40)]
+    labels = [feedback(f"e{n}", "gm"[n % 2], n) for n in range(40)]
+    log, _, _ = run(learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica))
+    assert all(b.seq == a.seq + 1 for a, b in pairwise(log))
+    one, two = new_replica(settings, "default"), new_replica(settings, "default")
+    for entry in log:
+        one.apply(entry)
+        two.apply(entry)
+    assert one.fingerprint() == two.fingerprint()
+    assert one.predict("good day", top=2).label == "g"

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.records import State
+from stack.report_metrics import (
+    UNACCOUNTED,
+    Outcome,
+    Percentiles,
+    accuracy,
+    event_latencies,
+    first_times,
+    label_counts,
+    label_latencies,
+    macro_f1,
+    percentiles,
+    served_scores,
+)
+from stack.sampling import RestartCount
+
+pytestmark = pytest.mark.unit
+
+
+def outcomes(*pairs: tuple[str, str | None]) -> list[Outcome]:
+    return [Outcome(seq, label, served, (0, seq)) for seq, (label, served) in enumerate(pairs, 1)]
+
+
+def test_served_scores_follow_the_seq_and_halve_by_it() -> None:
+    rows = outcomes(("a", None), ("a", "b"), ("a", "a"), ("b", "b"))
+    scores = served_scores(rows[::-1])
+    assert (scores.accuracy, scores.accuracy_last_half, scores.macro_f1_last_half) == (0.5, 1.0, 1.0)
+
+
+def test_scores_of_nothing_are_null() -> None:
+    scores = served_scores([])
+    assert scores.accuracy is scores.accuracy_last_half is scores.macro_f1_last_half is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=50))
+def test_macro_f1_agrees_with_river(pairs: list[tuple[str, str]]) -> None:
+    from river import metrics
+
+    river = metrics.MacroF1()
+    for true, served in pairs:
+        river.update(true, served)
+    assert macro_f1(outcomes(*pairs)) == pytest.approx(river.get(), abs=1e-6)
+
+
+def test_a_prediction_without_label_is_wrong_but_no_class() -> None:
+    rows = outcomes(("a", None), ("a", "a"))
+    assert accuracy(rows) == 0.5
+    assert macro_f1(rows) == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_percentiles() -> None:
+    assert percentiles(np.arange(101.0)) == Percentiles(p50=50.0, p99=99.0)
+    assert percentiles(np.empty(0)) == Percentiles(p50=None, p99=None)
+
+
+def test_the_first_of_several_times_counts() -> None:
+    times = first_times(np.array([2, 0, 2, 7, -1]), np.array([9.0, 5.0, 3.0, 1.0, 1.0]), 3)
+    assert times[0] == 5.0
+    assert np.isnan(times[1])
+    assert times[2] == 3.0
+
+
+def test_event_latencies_leave_out_what_was_not_seen_or_not_sent() -> None:
+    assert event_latencies(np.array([1000, 1000, 0]), np.array([1.25, np.nan, 2.0])).tolist() == [250.0]
+
+
+@given(
+    arrivals=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 20)), max_size=40),
+    seqs=st.lists(st.integers(1, 25), max_size=20),
+)
+def test_label_latencies_agree_with_the_definition(arrivals: list[tuple[int, int]], seqs: list[int]) -> None:
+    at = np.array([a for a, _ in arrivals], np.float64)
+    reached = np.array([s for _, s in arrivals], np.int64)
+    found = label_latencies(np.array(seqs, np.int64), np.zeros(len(seqs), np.int64), at, reached)
+    for seq, latency in zip(seqs, found, strict=True):
+        expected = min((a * 1000 for a, s in arrivals if s >= seq), default=None)
+        assert (None if np.isnan(latency) else latency) == expected
+
+
+def test_every_feedback_record_counts_once() -> None:
+    feedback = {(0, 1), (0, 2), (1, 1)}
+    states = {(0, 1): State.TRAINED, (0, 2): State.WAITING, (3, 9): State.ORPHAN}
+    counts = label_counts(feedback, states)
+    assert sum(counts.values()) == 3
+    assert (counts["trained"], counts["waiting"], counts["orphan"], counts[UNACCOUNTED]) == (1, 1, 0, 1)
+    assert set(counts) == {*State, UNACCOUNTED}
+
+
+def test_restarts_are_added_up_over_new_counters() -> None:
+    count = RestartCount({"part": 1, "job": 4})
+    for counters in ({"part": 1, "job": 4}, {"part": 2, "job": 4}, {}, {"part": 2, "job": 0, "job 2": 1}, {"job": 1}):
+        count.add(counters)
+    assert count.total == 3
