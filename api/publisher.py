@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
 from api.incoming import Outgoing
@@ -42,6 +42,10 @@ class Publisher:
         producer = self._get()
         try:
             self._wait(records, self._send(producer, topic, records))
+        except RecordTooLarge:
+            # kafka-python's idempotent producer takes the broker's refusal for fatal, and refuses all that follows.
+            self._drop(producer)
+            raise
         except KafkaError as error:
             self._drop(producer)
             raise kafka_unavailable(self._kafka, f"{type(error).__name__}: {error}; topic {topic}") from error
@@ -68,7 +72,7 @@ class Publisher:
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=5)
+            _close(producer, timeout_s=5)
 
     def _get(self) -> KafkaProducer:
         with self._lock:
@@ -81,4 +85,13 @@ class Publisher:
         with self._lock:
             if self._producer is producer:
                 self._producer = None
-        producer.close(timeout=0)
+        _close(producer, timeout_s=0)
+
+
+def _close(producer: KafkaProducer, *, timeout_s: float) -> None:
+    """Close it; what could not be written by then is given up (whoever sent it has been told, or is about to be)."""
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaTimeoutError:
+        # kafka-python 3.0.12 gives up closing when its flush gives up, and would go on sending.
+        producer._sender.force_close()  # noqa: SLF001 - there is no public way

@@ -73,7 +73,9 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
     event_known_ms: int
 
 
-def settle(account: Account, incoming: Incoming, prediction: Prediction | None, *, now: int, waits: Waits) -> tuple[Account, list[Decision]]:
+def settle(
+    account: Account, incoming: Incoming, prediction: Prediction | None, *, now: int, waits: Waits
+) -> tuple[Account, list[Decision]]:
     """Take in a label, with its event's prediction where it has been matched, and decide what can be decided.
 
     The same label may come twice, first unmatched and later matched; it is decided once.
@@ -125,4 +127,6 @@ def _decide(account: Account, incoming: Incoming, previous: State | None) -> tup
 
 def _settled(account: Account, incoming: Incoming) -> Account:
     at = incoming.at
-    return msgspec.structs.replace(account, decided={**account.decided, at.partition: max(at.offset, account.decided.get(at.partition, -1))})
+    return msgspec.structs.replace(
+        account, decided={**account.decided, at.partition: max(at.offset, account.decided.get(at.partition, -1))}
+    )

@@ -177,9 +177,9 @@ def _scores(labels: int, cells: dict[tuple[str, str], float], weight: float, los
 
 def _matrix(cells: dict[tuple[str, str], float]) -> metrics.ConfusionMatrix:
     # River annotates most of its code, not this class; the cells go in sorted, so that float sums do not depend on history.
-    matrix = metrics.ConfusionMatrix()  # type: ignore[no-untyped-call]
+    matrix = metrics.ConfusionMatrix()  # type: ignore[no-untyped-call]  # River is untyped
     for (true, predicted), count in sorted(cells.items()):
-        matrix.update(true, predicted, count)  # type: ignore[no-untyped-call]
+        matrix.update(true, predicted, count)  # type: ignore[no-untyped-call]  # River is untyped
     return matrix
 
 

@@ -66,7 +66,7 @@ class HashedSoftmax(base.Classifier):
         return int(self._table.shape[1])
 
     # River's signatures say dict, though its own text models take strings; so does this one.
-    def learn_one(self, x: str, y: str, w: float = 1.0) -> None:  # type: ignore[override]
+    def learn_one(self, x: str, y: str, w: float = 1.0) -> None:  # type: ignore[override]  # River says dict, texts are str
         """Learn that text `x` has label `y`, with weight `w` on its loss."""
         target = self._index.get(y)
         if target is None:
@@ -74,7 +74,7 @@ class HashedSoftmax(base.Classifier):
         hashes, values = features.extract(x)
         kernels.learn(hashes, values, self._table, self._squares, len(self.classes), target, float(w), self.learning_rate)
 
-    def predict_proba_one(self, x: str) -> dict[str, float]:  # type: ignore[override]
+    def predict_proba_one(self, x: str) -> dict[str, float]:  # type: ignore[override]  # River says dict, texts are str
         """Return the probability of each known class, in order of their appearance; empty if none is known."""
         if not self.classes:
             return {}
@@ -91,7 +91,7 @@ class HashedSoftmax(base.Classifier):
         classes = self.classes
         return {classes[c]: p for c, p in zip(order.tolist(), proba.tolist(), strict=True)}
 
-    def predict_one(self, x: str) -> str | None:  # type: ignore[override]
+    def predict_one(self, x: str) -> str | None:  # type: ignore[override]  # River says dict, texts are str
         """Return the most probable class, or None if none is known."""
         return next(iter(self.predict_top(x, 1)), None)
 

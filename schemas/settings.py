@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Return the settings in `environment` (keys with the prefix MILLRACE_); lists are comma-separated.
+    r"""Return the settings in `environment` (keys with the prefix MILLRACE_); lists are comma-separated.
 
     Raises:
         SettingsError: naming every variable that is wrong, and why.
@@ -80,7 +80,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Traceback (most recent call last):
     ...
     schemas.settings.SettingsError: MILLRACE_QUALITY_WINDOW='0': Expected `int` >= 1
-    MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}\\\\Z' - at `$[0]`
+    MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}\Z' - at `$[0]`
     """
     fields = {PREFIX + f.name.upper(): f for f in msgspec.structs.fields(Settings)}
     values: dict[str, object] = {}

@@ -180,7 +180,7 @@ class Stack:
             time.sleep(POLL_S)
 
     def _await_end(self, progress: Progress, pid: int, state: StackState | None) -> None:
-        teller = _Teller(progress)
+        teller = _Teller(progress, state)
         limit = read_settings(state.settings).shutdown_timeout_s + _STOP_MARGIN_S if state else _STOP_MARGIN_S
         deadline = time.monotonic() + limit
         while self._alive(pid, state):
@@ -217,16 +217,20 @@ def _raise_if_failed(state: StackState, logs: Path) -> None:
         raise PartFailed("\n".join([*lines, f"The logs are in {logs}."]))
 
 
+def _conditions(state: StackState) -> dict[str, Condition]:
+    return {**{part.name: part.state for part in state.parts}, **{f"job {job.job}": job.state for job in state.jobs}}
+
+
 class _Teller:
     """Says what has changed, and, when nothing does for some seconds, what is waited for."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, known: StackState | None = None) -> None:
         self._progress = progress
         self._started = self._spoken = time.monotonic()
-        self._known: dict[str, Condition] = {}
+        self._known = _conditions(known) if known else {}
 
     def tell(self, state: StackState) -> None:
-        current = {**{part.name: part.state for part in state.parts}, **{f"job {job.job}": job.state for job in state.jobs}}
+        current = _conditions(state)
         errors = {**{part.name: part.error for part in state.parts}, **{f"job {job.job}": job.error for job in state.jobs}}
         for name, condition in current.items():
             if self._known.get(name) is not condition and condition is not Condition.WAITING:

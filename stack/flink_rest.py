@@ -68,8 +68,8 @@ class FlinkRest:
         return int(self._call("GET", "/overview")["slots-total"])
 
     def task_managers(self) -> set[str]:
-        """The resource ids of the registered TaskManagers."""
-        return {entry["id"] for entry in self._call("GET", "/taskmanagers")["taskmanagers"]}
+        """The resource ids of the TaskManagers that have registered and offered their slots."""
+        return {entry["id"] for entry in self._call("GET", "/taskmanagers")["taskmanagers"] if entry["slotsNumber"]}
 
     def jobs(self) -> dict[str, JobOverview]:
         """Every job that the JobManager knows, by id."""

@@ -145,7 +145,8 @@ class MeasuredRun:
 
     def _moment(self, observation: Observation) -> Moment:
         sent = self.replay.sent
-        return Moment(sent, observation.status, time.time() - sent.started)
+        # The sender sets the start when it sends; before that the run has not begun.
+        return Moment(sent, observation.status, time.time() - sent.started if sent.events else 0.0)
 
     def _send(
         self, rows: Iterable[Row | BadLine], observation: Observation, on_moment: Watcher, on_skip: Callable[[BadLine], None]

@@ -43,7 +43,7 @@ def choose_ports(path: Path, given: Mapping[str, int], *, needed: Iterable[str] 
 
     Args:
         path: the file that remembers; written when everything is in order.
-        given: ports that the user chose; 0 means any.
+        given: ports that the user chose; 0: any free one, so the remembered one only if it is free, and no preferred one.
         needed: the names whose ports will be listened on.
 
     Returns:
@@ -53,13 +53,14 @@ def choose_ports(path: Path, given: Mapping[str, int], *, needed: Iterable[str] 
     remembered = {str(name): int(port) for name, port in stored.items()} if isinstance(stored, dict) else {}
     ports: dict[str, int] = {}
     problems: list[str] = []
-    spare = free_ports(len(NAMES))
-    for name, fallback in zip(NAMES, spare, strict=True):
-        known = given.get(name) or (remembered.get(name) if name not in given else None)
-        preferred = None if name in given else PREFERRED.get(name)
-        ports[name] = known or (preferred if preferred and is_free(preferred) else fallback)
+    for name, spare in zip(NAMES, free_ports(len(NAMES)), strict=True):
+        known = given.get(name) or remembered.get(name)
         if known and name in needed and not is_free(known):
-            problems.append(_taken(name, known, path))
+            if given.get(name) != 0:
+                problems.append(_taken(name, known, path))
+            known = None
+        preferred = PREFERRED.get(name) if name not in given and name not in remembered else None
+        ports[name] = known or (preferred if preferred and is_free(preferred) else spare)
     if not problems:
         write_atomically(path, json.dumps(ports, indent=1).encode())
     return ports, problems

@@ -16,7 +16,6 @@ import msgspec
 
 from schemas.records import DEFAULT_TASK, TaskName
 from schemas.settings import Settings, SettingsError, read_settings
-from stack.errors import StackError
 from stack.measured_run import MeasuredRun, Moment
 from stack.report import Report, write_report
 from stack.running_stack import probe_of, settings_of
@@ -28,7 +27,7 @@ from store.connect import KafkaUnavailable, RedisUnavailable
 BAD_LINES_SHOWN = 5
 INTERRUPTED = 130
 
-USER_ERRORS = (SourceError, DeliveryError, KafkaUnavailable, RedisUnavailable, SettingsError, StackError)
+USER_ERRORS = (SourceError, DeliveryError, KafkaUnavailable, RedisUnavailable, SettingsError)
 """Whoever runs the command must act on these; the message says how."""
 
 
@@ -124,7 +123,7 @@ def finish(report: Report | None, path: Path | None) -> int:
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.unfinished:
         print(f"not finished: {'; '.join(report.unfinished)}", file=sys.stderr)
-        if not report.redis_matches_kafka:
+    if not report.redis_matches_kafka:
         print(f"Redis differs from Kafka: {'; '.join(report.redis_differences)}", file=sys.stderr)
     return 0 if report.complete and report.redis_matches_kafka else 1
 

@@ -38,8 +38,8 @@ def probe_of(data_dir: Path | None) -> StackProbe | None:
 
 
 def pids(state: StackState | None) -> list[int]:
-    """Return the process ids of the parts. The supervisor is not among them: in a demo it is the demo itself."""
-    return [part.pid for part in state.parts if part.pid is not None] if state else []
+    """Return the process ids of the supervisor and the parts."""
+    return [state.pid, *(part.pid for part in state.parts if part.pid is not None)] if state else []
 
 
 def restart_counters(state: StackState | None) -> dict[str, int]:

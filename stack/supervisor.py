@@ -107,7 +107,7 @@ class Supervisor:
             self._next_jobs = now + JOBS_TICK_S
             self._tick_jobs(parts, now)
         self._answer_requests(now)
-        if self._state.phase is Phase.STARTING and not self._state.troubles():
+        if self._state.phase is Phase.STARTING and self._state.topics_ready and not self._state.troubles():
             self._enter(Phase.RUNNING)
         self._write()
 

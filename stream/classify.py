@@ -38,4 +38,3 @@ def classify(
         .uid("classify-predict")
         .name("predict")
     )
-

@@ -108,7 +108,7 @@ def create_environment(options: dict[str, str]) -> Environment:
     if "execution.target" in options:
         # PyFlink's factory ignores the target outside `flink run`; the Java constructor honours it.
         java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
-        streams = StreamExecutionEnvironment(java(config._j_configuration))  # noqa: SLF001
+        streams = StreamExecutionEnvironment(java(config._j_configuration))  # noqa: SLF001 - PyFlink has no accessor
     else:
         streams = StreamExecutionEnvironment.get_execution_environment(config)
     return Environment(streams, StreamTableEnvironment.create(streams))

@@ -63,7 +63,9 @@ def raw_source(tables: StreamTableEnvironment, settings: Settings, topic: Topic,
     )
 
 
-def add_sink(tables: StreamTableEnvironment, stream: DataStream, settings: Settings, topics: Sequence[Topic], *, job: str, exactly_once: bool) -> None:
+def add_sink(
+    tables: StreamTableEnvironment, stream: DataStream, settings: Settings, topics: Sequence[Topic], *, job: str, exactly_once: bool
+) -> None:
     """Send a stream of `rows.OUT` to its topics: one producer for all, so that a checkpoint commits all or none."""
     name = f"{job}_out"
     options = {

@@ -9,8 +9,8 @@ from pyflink.table import StreamTableEnvironment, Table
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stream.feedback import REJECTED, ReadFeedback
-from stream.ledger_operator import Ledger, ledger_key
 from stream.learner import Learner
+from stream.ledger_operator import Ledger, ledger_key
 from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import DECISION, INCOMING, OUT, as_table
 

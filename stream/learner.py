@@ -159,7 +159,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
                     "learn was started from an old checkpoint or none; start it from its newest one"
                 )
             if time.monotonic() > deadline:
-                raise LogMismatch(f"task {task}: the model log ends at {replica.seq}, the state of learn stands at {seq}: entries were lost")
+                raise LogMismatch(
+                    f"task {task}: the model log ends at {replica.seq}, the state of learn stands at {seq}: entries were lost"
+                )
             time.sleep(0.2)
 
 

@@ -39,9 +39,7 @@ class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes a
         before = _account.decode(stored) if stored else Account()
         timers = ctx.timer_service()
         prediction = _prediction.decode(value[3]) if value[3] is not None else None
-        account, decisions = settle(
-            before, _incoming.decode(value[2]), prediction, now=timers.current_processing_time(), waits=self._waits
-        )
+        account, decisions = settle(before, _incoming.decode(value[2]), prediction, now=timers.current_processing_time(), waits=self._waits)
         if account != before:
             self._state.update(encode(account))
         if account.due != before.due:

@@ -61,7 +61,9 @@ def test_each_label_ends_in_one_state_and_each_task_has_its_own_log(environment:
     log, states, topics = run(stream)
     final: dict[int, State] = {}
     for state in states:
-        final[state.feedback.at.offset] = max(final.get(state.feedback.at.offset, state.state), state.state, key=lambda s: s is not State.WAITING)
+        final[state.feedback.at.offset] = max(
+            final.get(state.feedback.at.offset, state.state), state.state, key=lambda s: s is not State.WAITING
+        )
     assert Counter(final.values()) == {State.TRAINED: 51, State.DUPLICATE: 1, State.CORRECTED: 1, State.WAITING: 1, State.REJECTED: 1}
     assert topics["dead-letters"] == 1
     for task, learned in (("default", 51), ("other", 1)):

@@ -29,17 +29,13 @@ LEFT_SOCKETS = "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisa
 """kafka-python 3.0.12 drops a connection that is refused, or being made while its client closes; the interpreter closes the socket."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of this folder pass where a socket of kafka-python was left to the garbage collector."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.filterwarnings(LEFT_SOCKETS))
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests pass where a socket of kafka-python was left to the garbage collector; it may be collected in a later test."""
+    config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
 
 
-@pytest.fixture(autouse=True)
-def collect_left_sockets() -> Iterator[None]:
-    """Collect them here, where the warning is expected, and not in another test or at the end."""
-    yield
+def pytest_sessionfinish() -> None:
+    """Collect the last of them before pytest does: the filter above does not reach its last check."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

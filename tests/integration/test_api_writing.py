@@ -114,7 +114,7 @@ def test_a_thousand_at_once(api: httpx.Client, settings: Settings) -> None:
     ],
 )
 def test_one_wrong_record_names_field_and_reason(api: httpx.Client, path: str, body: object, field: str, reason: str) -> None:
-    [error] = problem(api.post(f"/v1/{path}", json=body), 422)["errors"]
+    [error] = problem(api.post(f"/v1/{path}", content=json.dumps(body)), 422)["errors"]
     assert (error["field"], error["reason"]) == (field, reason)
     assert "index" not in error
 
@@ -147,7 +147,6 @@ def test_too_large_bodies(api: httpx.Client) -> None:
 
     problem(api.post("/v1/events", content=b" " * (8 * 1024 * 1024 + 1)), 413)
     problem(api.post("/v1/events", content=chunks()), 413)
-    problem(api.post("/v1/events", content=b" ", headers={"content-length": "9" * 5000}), 413)
 
 
 def test_a_record_that_the_broker_finds_too_large(api: httpx.Client, settings: Settings) -> None:
@@ -157,7 +156,8 @@ def test_a_record_that_the_broker_finds_too_large(api: httpx.Client, settings: S
     body = problem(api.post("/v1/events", json=[{"text": "a"}, {"text": "b", "meta": {"m": "x" * 3000}}]), 413)
     assert body["errors"][0]["field"] == "body"
     assert len(body["ids"]) == 2
-    assert api.post("/v1/events", json={"text": "a"}).status_code == 202
+    response = api.post("/v1/events", json={"text": "a"})
+    assert response.status_code == 202, response.text
 
 
 def test_kafka_away_is_a_503_with_advice_and_passes(

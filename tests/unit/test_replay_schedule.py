@@ -1,5 +1,6 @@
 import argparse
 import itertools
+import signal
 import threading
 import time
 from pathlib import Path
@@ -118,8 +119,6 @@ def test_a_wrong_file_gives_a_message(tmp_path: Path, name: str, message: str, c
 
 
 def test_signals_set_the_stop_and_are_given_back() -> None:
-    import signal
-
     before = signal.getsignal(signal.SIGINT)
     stop = threading.Event()
     with replay.stopped_by_signals(stop):

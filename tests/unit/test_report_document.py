@@ -17,11 +17,31 @@ from stack.tallies import DeadLetters, Events, Labels, ModelLog, Predictions
 pytestmark = pytest.mark.unit
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "report.md"
-PROMISED = (
-    "dataset events_sent predictions duplicate_predictions missing_predictions dead_letters labels_sent labels served events_per_second "
-    "latency_ms restarts redis_matches_kafka model peak_rss_mib served.accuracy served.accuracy_last_half served.macro_f1_last_half "
-    "latency_ms.event_to_prediction.p50 latency_ms.event_to_redis.p99 latency_ms.label_to_model.p50 model.line model.seq"
-).split()
+PROMISED = [
+    "dataset",
+    "events_sent",
+    "predictions",
+    "duplicate_predictions",
+    "missing_predictions",
+    "dead_letters",
+    "labels_sent",
+    "labels",
+    "served",
+    "events_per_second",
+    "latency_ms",
+    "restarts",
+    "redis_matches_kafka",
+    "model",
+    "peak_rss_mib",
+    "served.accuracy",
+    "served.accuracy_last_half",
+    "served.macro_f1_last_half",
+    "latency_ms.event_to_prediction.p50",
+    "latency_ms.event_to_redis.p99",
+    "latency_ms.label_to_model.p50",
+    "model.line",
+    "model.seq",
+]
 
 
 def example(**changes: Any) -> Report:

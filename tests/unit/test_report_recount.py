@@ -126,7 +126,7 @@ class SortedSet:
 
 def test_the_watcher_notes_each_once_and_does_not_wait_for_what_was_dropped() -> None:
     redis, arrivals = SortedSet(), Arrivals()
-    watcher = RedisWatcher(redis, "key", "r", arrivals, recent=2)  # type: ignore[arg-type]
+    watcher = RedisWatcher(redis, "key", "r", arrivals, recent=2)  # type: ignore[arg-type]  # all it needs is zmscore
     for number in range(5):
         arrivals.add(number % 2, number, predicted_at=number)
     assert watcher.poll() is False

@@ -1,0 +1,143 @@
+"""`millrace audit`: rebuilds every model from the committed log alone, and compares what was served and stored with it.
+
+The log is applied to an empty replica, entry by entry. Each snapshot that is still stored must equal the replica at its
+seq, byte for byte; each committed prediction must be what the replica says at the prediction's seq.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from online_model.replica import Replica
+from schemas.parsing import encode, record_parser
+from schemas.records import Prediction, SnapshotEntry
+from schemas.settings import Settings, read_settings
+from schemas.topics import Topic
+from stack.committed import read_committed
+from stack.running_stack import settings_of
+from store.artifacts import ArtifactFolder, ArtifactMissing
+from store.model_log import ModelLogReader
+
+SHOWN = 10
+
+
+class Audit(msgspec.Struct, kw_only=True):
+    """What an audit of one task found; it passed if nothing differs.
+
+    Attributes:
+        task: the task.
+        entries: entries of the log that were applied.
+        fingerprint: SHA-256 of the model's arrays after them.
+        snapshots: stored snapshots that were compared.
+        predictions: predictions that were repeated.
+        differences: the first few that differ, in words.
+        differing: how many differ.
+    """
+
+    task: str
+    entries: int = 0
+    fingerprint: str = ""
+    snapshots: int = 0
+    predictions: int = 0
+    differences: list[str] = []
+    differing: int = 0
+
+    def differ(self, what: str) -> None:
+        """Note a difference."""
+        self.differing += 1
+        if len(self.differences) < SHOWN:
+            self.differences.append(what)
+
+
+def audit(settings: Settings, task: str, say: Callable[[str], None] = lambda _: None) -> Audit:
+    """Rebuild the task's model from the log's first entry, and compare.
+
+    Raises:
+        LogGap: if the log's first entries are gone or one is missing.
+        KafkaUnavailable: if the topics cannot be read.
+    """
+    result = Audit(task=task)
+    waiting = _predictions(settings, task)
+    say(f"task {task}: {len(waiting)} predictions to repeat")
+    artifacts = ArtifactFolder(settings.artifacts)
+    replica = Replica(task, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)
+    due = iter(sorted(waiting, key=lambda p: p.model.seq))
+    prediction = next(due, None)
+    log = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
+    for entry in log.entries(task):
+        prediction = _repeat(replica, prediction, due, settings, result)
+        if isinstance(entry, SnapshotEntry):
+            _compare_snapshot(replica, entry, artifacts, result)
+        replica.apply(entry)
+    prediction = _repeat(replica, prediction, due, settings, result)
+    if prediction is not None:
+        result.differ(f"prediction {prediction.event_id} names seq {prediction.model.seq}, the log ends at {replica.seq}")
+    result.entries, result.fingerprint = replica.seq, replica.fingerprint()
+    return result
+
+
+def _predictions(settings: Settings, task: str) -> list[Prediction]:
+    parse = record_parser(Prediction)
+    batches = read_committed(settings.kafka, settings.topic_prefix + Topic.PREDICTIONS)
+    return [p for batch in batches for record in batch if record.value and (p := parse(record.value)).task == task]
+
+
+def _repeat(
+    replica: Replica, prediction: Prediction | None, due: Iterator[Prediction], settings: Settings, result: Audit
+) -> Prediction | None:
+    """Repeat the predictions that were made at the replica's seq, and return the first one that was made later."""
+    while prediction is not None and prediction.model.seq <= replica.seq:
+        again = replica.predict(prediction.text, top=settings.proba_top)
+        result.predictions += 1
+        served = (prediction.label, prediction.proba, prediction.classes, prediction.model)
+        if served != (again.label, again.proba, again.classes, again.model):
+            result.differ(
+                f"prediction {prediction.event_id} at seq {prediction.model.seq}: served {prediction.label}, repeated {again.label}"
+            )
+        prediction = next(due, None)
+    return prediction
+
+
+def _compare_snapshot(replica: Replica, entry: SnapshotEntry, artifacts: ArtifactFolder, result: Audit) -> None:
+    try:
+        stored = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256))
+    except ArtifactMissing:
+        return  # old ones are removed
+    result.snapshots += 1
+    if (stored.seq, stored.fingerprint(), stored.quality.stored()) != (entry.at_seq, replica.fingerprint(), replica.quality.stored()):
+        result.differ(f"snapshot {entry.address} is not the model at seq {entry.at_seq}")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "audit", help="rebuild the models from the log, and compare snapshots and predictions", description=__doc__
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder of the running stack (default: settings from MILLRACE_*)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Audit every task; 0 if nothing differs, else 1."""
+    settings = settings_of(args.data_dir) or read_settings(os.environ)
+    results = [audit(settings, task, (lambda _: None) if args.json else print) for task in settings.tasks]
+    for result in results:
+        print(encode(result).decode() if args.json else _in_words(result))
+    return 1 if any(result.differing for result in results) else 0
+
+
+def _in_words(result: Audit) -> str:
+    verdict = f"{result.differing} DIFFER" if result.differing else "all equal"
+    lines = [
+        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {result.predictions} predictions: {verdict}",
+        f"  model {result.fingerprint}",
+        *(f"  {difference}" for difference in result.differences),
+    ]
+    return "\n".join(lines)

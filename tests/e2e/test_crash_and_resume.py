@@ -1,0 +1,130 @@
+"""The whole embedded stack: a stream with crashes in its middle, then down, up, and on. The state is one, so the order counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from kafka import KafkaProducer
+
+from schemas.topics import Topic
+from stack.audit import audit
+from stack.committed import end_offsets
+from stack.embedded import Stack
+from stack.generator import generate
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+EVENTS = 6000
+SNIPS = Path(__file__).parents[3] / "shared" / "data" / "snips7.jsonl.gz"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    overrides = {"drill_folder": str(folder / "drill"), "snapshot_interval_s": 3}
+    (folder / "drill").mkdir()
+    stack = Stack(folder / "data", overrides, ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0))
+    stack.start(print)
+    yield stack
+    stack.stop(savepoint=False)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real texts where there are some, else generated ones."""
+    if SNIPS.exists():
+        return SNIPS
+    sys.stderr.write(f"{SNIPS} is not there: the generated stream stands in\n")
+    path = tmp_path_factory.mktemp("stream") / "generated.jsonl"
+    path.write_bytes(b"".join(msgspec.json.encode({"text": row.text, "label": row.label}) + b"\n" for row in generate(EVENTS, seed=1)))
+    return path
+
+
+def replay(stack: Stack, stream: Path, report: Path, *flags: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "stack", "replay", str(stream), "--data-dir", str(stack.folder.root), "--report", str(report)]
+    return subprocess.Popen([*command, "--limit", str(EVENTS), "--label-delay-s", "1", *flags])
+
+
+def committed(stack: Stack, topic: Topic) -> int:
+    settings = stack.settings
+    return sum(end_offsets(settings.kafka, [settings.topic_prefix + topic])[settings.topic_prefix + topic].values())
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 90) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s until {what}"
+        time.sleep(0.1)
+
+
+def check_exact(report_file: Path) -> dict[str, object]:
+    report: dict[str, object] = json.loads(report_file.read_text())
+    labels = report["labels"]
+    assert isinstance(labels, dict)
+    assert (report["predictions"], report["duplicate_predictions"], report["missing_predictions"]) == (report["events_sent"], 0, 0)
+    assert sum(labels.values()) == report["labels_sent"] == labels["trained"]
+    assert report["redis_matches_kafka"], report["redis_differences"]
+    assert report["model_log_gaps"] == []
+    return report
+
+
+def test_crashes_lose_nothing_and_repeat_nothing(stack: Stack, stream: Path, tmp_path: Path) -> None:
+    with replay(stack, stream, tmp_path / "r.json", "--rate", "400") as process:
+        wait_until(lambda: committed(stack, Topic.MODEL_LOG) > EVENTS // 10, "labels are learned")
+        os.kill(stack.pids()["taskmanager"], signal.SIGKILL)
+        before = committed(stack, Topic.PREDICTIONS)
+        wait_until(lambda: committed(stack, Topic.PREDICTIONS) > before + 500, "predictions go on after the TaskManager was killed")
+        for job in ("classify", "learn", "publish"):
+            drill = Path(stack.settings.drill_folder) / job
+            drill.touch()
+            wait_until(lambda drill=drill: not drill.exists(), f"an operator of {job} has failed")  # type: ignore[misc]  # a lambda's default is untyped
+        assert process.wait(timeout=240) == 0
+    report = check_exact(tmp_path / "r.json")
+    assert report["events_sent"] == EVENTS
+    assert isinstance(report["restarts"], int)
+    assert report["restarts"] >= 4, "one process was killed, one operator of each job failed"
+
+
+def test_models_equal_a_replay_of_the_log(stack: Stack) -> None:
+    result = audit(stack.settings, "default")
+    assert result.differences == []
+    assert result.entries > EVENTS
+    assert result.snapshots >= 1
+    assert result.predictions == EVENTS
+
+
+def test_malformed_records_become_dead_letters_and_disturb_nothing(stack: Stack) -> None:
+    settings, api = stack.settings, stack.addresses["api"]
+    before = committed(stack, Topic.DEAD_LETTERS)
+    producer = KafkaProducer(bootstrap_servers=settings.kafka)
+    producer.send(settings.topic_prefix + Topic.EVENTS, b'{"event_id": "bad", "text": 5}', key=b"bad")
+    producer.send(settings.topic_prefix + Topic.FEEDBACK, b'{"event_id": "bad", "label": null}', key=b"bad")
+    producer.send(settings.topic_prefix + Topic.EVENTS, b'{"event_id": "good", "text": "play a song"}', key=b"good")
+    producer.close()
+    wait_until(lambda: httpx.get(f"{api}/v1/predictions/good").status_code == 200, "the event after the bad ones is answered")
+    wait_until(lambda: committed(stack, Topic.DEAD_LETTERS) >= before + 2, "both bad records are dead letters")
+    wait_until(lambda: httpx.get(f"{api}/v1/labels/bad").status_code == 200, "the rejected label has a receipt")
+    assert httpx.get(f"{api}/v1/labels/bad").json()["state"] == "rejected"
+
+
+def test_down_and_up_go_on_where_they_stopped(stack: Stack, stream: Path, tmp_path: Path) -> None:
+    before = audit(stack.settings, "default")
+    stack.stop()
+    stack.start(print)
+    resumed = audit(stack.settings, "default")
+    assert (resumed.entries, resumed.fingerprint, resumed.differences) == (before.entries, before.fingerprint, [])
+    assert replay(stack, stream, tmp_path / "r.json", "--rate", "0").wait(timeout=240) == 0
+    check_exact(tmp_path / "r.json")
+    after = audit(stack.settings, "default")
+    assert after.differences == []
+    assert after.entries >= before.entries + EVENTS

@@ -1,0 +1,113 @@
+"""A stack with a job: it resumes from its savepoint, from its checkpoint when the JobManager was lost, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from schemas.parsing import encode
+from schemas.records import Event
+from schemas.topics import Topic
+from stack.cli import main
+from stack.embedded import Stack
+from stack.jobs import History, local_path
+from stack.ports import NAMES
+from stack.state import Condition, JobState
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+def the_job(stack: Stack) -> JobState:
+    return stack.state().jobs[0]
+
+
+def wait_until(stack: Stack, condition: Callable[[JobState], bool], *, timeout_s: float = 240) -> JobState:
+    deadline = time.monotonic() + timeout_s
+    while not condition(job := the_job(stack)):
+        assert time.monotonic() < deadline, job
+        time.sleep(0.2)
+    return job
+
+
+def send(stack: Stack, *ids: str) -> None:
+    producer = KafkaProducer(bootstrap_servers=stack.settings.kafka)
+    for event_id in ids:
+        producer.send(Topic.EVENTS, encode(Event(event_id=event_id, text="a text")), key=event_id.encode())
+    producer.flush()
+    producer.close()
+
+
+def predicted(stack: Stack, count: int, *, timeout_s: float = 120) -> int:
+    """Wait for so many committed predictions, a little longer for any that should not be there, and return how many there are."""
+    consumer = KafkaConsumer(bootstrap_servers=stack.settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(Topic.PREDICTIONS, number) for number in consumer.partitions_for_topic(Topic.PREDICTIONS)])
+    found, deadline = 0, time.monotonic() + timeout_s
+    while found < count:
+        assert time.monotonic() < deadline, found
+        found += sum(map(len, consumer.poll(timeout_ms=200).values()))
+    found += sum(map(len, consumer.poll(timeout_ms=2000).values()))
+    consumer.close()
+    return found
+
+
+def test_a_job_resumes_from_what_it_has_and_is_refused_when_that_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = Stack(tmp_path, ports=dict.fromkeys(NAMES, 0), jobs=("classify",), environment={})
+    arguments = ["--data-dir", str(tmp_path)]
+    stack.start()
+    try:
+        send(stack, "1", "2")
+        assert predicted(stack, 2) == 2
+        stack.stop()
+        savepoint = History(stack.folder.jobs).of("classify")[-1].savepoint
+        assert savepoint is not None
+
+        stack.start()
+        job = the_job(stack)
+        assert job.started_from == savepoint
+        send(stack, "3")
+        assert predicted(stack, 3) == 3
+
+        wait_until(stack, lambda job: job.checkpoints_completed > 0)
+        os.kill(stack.pids()["jobmanager"], signal.SIGKILL)
+        again = wait_until(stack, lambda now: now.id not in (None, job.id) and now.state is Condition.HEALTHY)
+        assert again.resubmissions == 1
+        assert f"/{job.id}/chk-" in str(again.started_from)
+        send(stack, "4")
+        assert predicted(stack, 4) == 4
+
+        assert main(["job", "stop", "classify", *arguments]) == 0
+        assert the_job(stack).state is Condition.STOPPED
+        assert main(["status", *arguments]) == 1
+        savepoint = History(stack.folder.jobs).of("classify")[-1].savepoint
+        assert savepoint is not None
+        kept = local_path(savepoint).rename(tmp_path / "kept")
+        assert main(["job", "submit", "classify", *arguments]) == 0
+        refused = wait_until(stack, lambda job: job.state is Condition.REFUSED)
+        assert "is gone" in str(refused.error)
+        assert main(["status", *arguments]) == 1
+        assert "--empty" in capsys.readouterr().out
+
+        assert main(["job", "submit", "classify", "--from", str(tmp_path), *arguments]) == 2
+        assert main(["job", "submit", "classify", "--from", str(kept), *arguments]) == 0
+        wait_until(stack, lambda job: job.state is Condition.HEALTHY)
+        send(stack, "5")
+        assert predicted(stack, 5) == 5
+        assert main(["job", "list", *arguments]) == 0
+        assert str(kept) in capsys.readouterr().out
+
+        stack.stop(savepoint=False)
+        shutil.rmtree(stack.folder.checkpoints)
+        shutil.rmtree(stack.folder.savepoints)
+        shutil.rmtree(kept)
+        stack.start()
+        assert the_job(stack).state is Condition.REFUSED
+        assert "predictions holds records" in str(the_job(stack).error)
+    finally:
+        stack.stop(savepoint=False)

@@ -1,0 +1,115 @@
+"""What the user gives is checked before anything starts, and all that is wrong is said at once."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from stack.errors import ConfigurationErrors, StackError
+from stack.java import find_java_home, packaged_java_home
+from stack.plan import Wish, make_plan
+from stack.ports import NAMES, choose_ports, free_ports, is_free
+
+pytestmark = pytest.mark.unit
+
+ANY = dict.fromkeys(NAMES, 0)
+
+
+def java(folder: Path, version: str) -> str:
+    program = folder / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2023-09-19' >&2\n", encoding="utf-8")
+    program.chmod(0o755)
+    return str(folder)
+
+
+def test_a_plan_for_an_empty_wish(tmp_path: Path) -> None:
+    plan = make_plan(Wish(data_dir=tmp_path / "new", ports=ANY, environment={"MILLRACE_TASKS": "a,b"}))
+    settings = plan.read_settings()
+    assert settings.tasks == ("a", "b")
+    assert settings.kafka == f"127.0.0.1:{plan.ports['kafka']}"
+    assert settings.redis == f"redis://127.0.0.1:{plan.ports['redis']}/0"
+    assert settings.artifacts == str(tmp_path / "new" / "artifacts")
+    assert plan.java_home == str(packaged_java_home())
+    assert len(set(plan.ports.values())) == len(NAMES)
+
+
+def test_ports_are_remembered(tmp_path: Path) -> None:
+    first = make_plan(Wish(data_dir=tmp_path, ports=ANY, environment={}))
+    assert make_plan(Wish(data_dir=tmp_path, environment={})).ports == first.ports
+    assert make_plan(Wish(data_dir=tmp_path, ports=ANY, environment={})).ports == first.ports
+
+
+def test_any_port_means_another_one_if_the_remembered_one_is_taken(tmp_path: Path) -> None:
+    first = make_plan(Wish(data_dir=tmp_path, ports=ANY, environment={})).ports
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first["redis"]))
+        other.listen()
+        with pytest.raises(ConfigurationErrors, match="for redis is in use"):
+            make_plan(Wish(data_dir=tmp_path, environment={}))
+        again = make_plan(Wish(data_dir=tmp_path, ports={"redis": 0}, environment={})).ports
+    assert again["redis"] != first["redis"]
+    assert again["kafka"] == first["kafka"]
+
+
+def test_overrides_win_over_the_environment(tmp_path: Path) -> None:
+    wish = Wish(data_dir=tmp_path, ports=ANY, settings={"quality_window": 7}, environment={"MILLRACE_QUALITY_WINDOW": "5"})
+    assert make_plan(wish).read_settings().quality_window == 7
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    closed = free_ports(3)
+    wish = Wish(
+        data_dir=tmp_path,
+        java=java(tmp_path / "jdk", "21.0.1"),
+        kafka=f"127.0.0.1:{closed[0]}",
+        redis=f"redis://127.0.0.1:{closed[1]}/0",
+        flink=f"127.0.0.1:{closed[2]}",
+        jobs=("classify", "cook"),
+        environment={"MILLRACE_QUALITY_WINDOW": "0", "MILLRACE_TASKS": "A"},
+    )
+    with pytest.raises(ConfigurationErrors) as caught:
+        make_plan(wish)
+    said = caught.value.problems
+    for part in ("is Java 21", "Kafka at", "Redis at", "JobManager at", "no job 'cook'", "MILLRACE_QUALITY_WINDOW", "MILLRACE_TASKS"):
+        assert any(part in line for line in said), part
+    assert caught.value.exit_code == 2
+
+
+def test_a_port_in_use_is_named_with_its_option(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert not is_free(port)
+        with pytest.raises(ConfigurationErrors, match=rf"Port {port} for flink_rest is in use.*--flink-rest-port"):
+            make_plan(Wish(data_dir=tmp_path, ports={**ANY, "flink_rest": port}, environment={}))
+    assert not (tmp_path / "ports.json").exists()
+
+
+def test_a_remembered_port_of_a_part_that_is_not_started_may_be_in_use(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        path = tmp_path / "ports.json"
+        path.write_text(json.dumps({"redis": other.getsockname()[1]}), encoding="utf-8")
+        assert choose_ports(path, {}, needed={"api"})[1] == []
+        assert len(choose_ports(path, {}, needed={"redis"})[1]) == 1
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationErrors, match=r"cannot be written.*--data-dir"):
+        make_plan(Wish(data_dir=tmp_path / "file" / "data", environment={}))
+
+
+def test_java_from_the_environment(tmp_path: Path) -> None:
+    home = java(tmp_path, "17.0.12")
+    assert find_java_home("JAVA_HOME", {"JAVA_HOME": home}) == tmp_path
+    with pytest.raises(StackError, match="JAVA_HOME is not set"):
+        find_java_home("JAVA_HOME", {})
+    with pytest.raises(StackError, match="cannot be run"):
+        find_java_home(str(tmp_path / "nothing"))
