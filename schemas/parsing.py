@@ -58,12 +58,21 @@ def _decode(decoder: msgspec.json.Decoder[R], value: bytes | None) -> R:
         _check_version(value)
         raise RejectRecord(Reason.INVALID_FIELD, str(error)) from error
     except (msgspec.DecodeError, RecursionError) as error:
+        _check_utf8(value)
         raise RejectRecord(Reason.NOT_JSON, str(error)) from error
     except UnicodeDecodeError as error:
         raise RejectRecord(Reason.NOT_UTF8, str(error)) from error
     if record.v != SCHEMA_VERSION:
         raise RejectRecord(Reason.UNKNOWN_VERSION, f"`$.v` is {record.v}, this version reads {SCHEMA_VERSION}")
     return record
+
+
+def _check_utf8(value: bytes) -> None:
+    """Say that bytes are no UTF-8 rather than that they are no JSON."""
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        raise RejectRecord(Reason.NOT_UTF8, str(error)) from error
 
 
 def _check_version(value: bytes) -> None:

@@ -6,18 +6,28 @@ which is fixed here, and a killed TaskManager is to be back in seconds.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
+from stack.flink_configuration import (
+    JM_HEAP_MIB,
+    METASPACE_MIB,
+    TM_FRAMEWORK_MIB,
+    TM_NETWORK_MIB,
+    TM_TASK_HEAP_MIB,
+    WORKING_FOLDERS,
+    FlinkPorts,
+    distribution,
+    made_folder,
+    opened_modules,
+    write_configuration,
+)
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.jars import connector_jar, ensure_jars
 from stack.java import packaged_java_home
@@ -25,26 +35,13 @@ from stack.log4j import log_properties
 from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
 
-SLOTS = 8
-JM_HEAP_MIB = 448
-TM_FRAMEWORK_MIB = 128
-TM_TASK_HEAP_MIB = 700
-TM_MANAGED_MIB = 256
-TM_NETWORK_MIB = 128
-METASPACE_MIB = 320
+SLOTS = 4
+"""A slot for each job, and one to spare: managed memory is divided by the slots, and RocksDB lives in its share."""
 _JM = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TM = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _PROBE_TIMEOUT_S = 1.0
-_WORKING = ("tmp", "blob", "work", "rocksdb-logs")
-
-
-@dataclass(frozen=True)
-class FlinkPorts:
-    """The ports of the JobManager; the TaskManager takes free ones."""
-
-    rest: int
-    rpc: int
-    blob: int
+_CHATTY = ("org.apache.kafka", "org.apache.flink.kafka.shaded", "org.apache.flink.runtime.checkpoint", "org.apache.flink.connector.kafka")
+"""Several checkpoints and transactions a second; Flink's REST interface tells of each."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +63,15 @@ class Cluster:
         self.jobmanager.stop()
 
 
-def distribution() -> Path:
-    """Return the Flink distribution inside the PyFlink package, without importing it."""
-    package = find_spec("pyflink")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("pyflink")
-    return Path(package.origin).parent
-
-
 def flink_part_pair(
-    folder: Path, ports: FlinkPorts, *, logs: Path, java_home: Path, jars: Path, environment: Mapping[str, str] | None = None
+    folder: Path,
+    ports: FlinkPorts,
+    *,
+    logs: Path,
+    java_home: Path,
+    jars: Path,
+    environment: Mapping[str, str] | None = None,
+    slots: int = SLOTS,
 ) -> Cluster:
     """Write Flink's configuration below `folder` and return its parts, not started.
 
@@ -86,11 +82,12 @@ def flink_part_pair(
         java_home: a JDK 17.
         jars: the cache with the Kafka connector.
         environment: variables for the Python functions (the settings).
+        slots: of the TaskManager.
     """
     # What a killed TaskManager left: nothing in it outlives the process.
-    for leftover in _WORKING:
+    for leftover in WORKING_FOLDERS:
         shutil.rmtree(folder / leftover, ignore_errors=True)
-    variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars)}
+    variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars, slots)}
     rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
     jobmanager = _job_manager(folder, ports, logs, variables, rest)
     return Cluster(jobmanager, _task_manager(folder, logs, variables, rest), variables)
@@ -101,10 +98,10 @@ def link_client(folder: Path, *, logs: Path, java_home: Path, jars: Path) -> dic
     return _variables(folder, FlinkPorts(0, 0, 0), logs, java_home, jars)
 
 
-def _variables(folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jars: Path) -> dict[str, str]:
+def _variables(folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jars: Path, slots: int = SLOTS) -> dict[str, str]:
     """Write configuration and links to the jars, and return the environment that leads Flink to them and to our Python packages."""
     logs.mkdir(parents=True, exist_ok=True)
-    conf, lib = _write_configuration(folder, ports, logs), _link_jars(folder / "lib", jars)
+    conf, lib = write_configuration(folder, ports, logs, slots), _link_jars(folder / "lib", jars)
     return {
         "JAVA_HOME": str(java_home),
         "FLINK_HOME": str(distribution()),
@@ -173,7 +170,7 @@ def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: 
 
 def _java(folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, direct_mib: int | None) -> list[str]:
     properties = folder / "conf" / f"{log.stem}.properties"
-    properties.write_text(log_properties(log), encoding="utf-8")
+    properties.write_text(log_properties(log, warnings_only=_CHATTY), encoding="utf-8")
     jars = sorted(Path(variables["FLINK_LIB_DIR"]).glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
     return [
         f"{variables['JAVA_HOME']}/bin/java",
@@ -183,83 +180,13 @@ def _java(folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, 
         *([f"-XX:MaxDirectMemorySize={direct_mib}m"] if direct_mib else []),
         "-XX:+UseG1GC",
         "-XX:+ExitOnOutOfMemoryError",
-        *_opened_modules(),
+        *opened_modules(),
         f"-Dlog.file={log}",
         f"-Dlog4j.configurationFile=file:{properties}",
         f"-Dlog4j2.configurationFile=file:{properties}",
         "-cp",
         ":".join(map(str, jars)),
     ]
-
-
-def _opened_modules() -> list[str]:
-    """Return the `--add-opens` and `--add-exports` options of the distribution's own configuration."""
-    text = (distribution() / "conf" / "config.yaml").read_text(encoding="utf-8")
-    options = re.findall(r"--add-(?:opens|exports)=\S+", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")))
-    # The packaged JDK has no compiler module, and nothing here compiles Java source.
-    return [option for option in options if "=jdk.compiler/" not in option]
-
-
-def _write_configuration(folder: Path, ports: FlinkPorts, logs: Path) -> Path:
-    conf = folder / "conf"
-    conf.mkdir(parents=True, exist_ok=True)
-    for name in ("log4j-cli.properties", "log4j-session.properties", "logback.xml", "logback-session.xml"):
-        (conf / name).write_bytes((distribution() / "conf" / name).read_bytes())
-    options = {**_options(folder, ports), "env.log.dir": str(logs), "env.java.opts.all": " ".join(_opened_modules())}
-    lines = [f"{key}: {json.dumps(value)}" for key, value in options.items()]
-    (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return conf
-
-
-def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
-    return {
-        "jobmanager.rpc.address": LOOPBACK,
-        "jobmanager.rpc.port": ports.rpc,
-        "jobmanager.bind-host": LOOPBACK,
-        "blob.server.port": str(ports.blob),
-        "rest.address": LOOPBACK,
-        "rest.bind-address": LOOPBACK,
-        "rest.port": ports.rest,
-        "rest.bind-port": str(ports.rest),
-        "taskmanager.host": LOOPBACK,
-        "taskmanager.bind-host": LOOPBACK,
-        "taskmanager.numberOfTaskSlots": SLOTS,
-        "taskmanager.cpu.cores": str(float(os.cpu_count() or 1)),
-        "taskmanager.memory.framework.heap.size": f"{TM_FRAMEWORK_MIB}m",
-        "taskmanager.memory.framework.off-heap.size": f"{TM_FRAMEWORK_MIB}m",
-        "taskmanager.memory.task.heap.size": f"{TM_TASK_HEAP_MIB}m",
-        "taskmanager.memory.task.off-heap.size": "0m",
-        "taskmanager.memory.managed.size": f"{TM_MANAGED_MIB}m",
-        "taskmanager.memory.network.min": f"{TM_NETWORK_MIB}m",
-        "taskmanager.memory.network.max": f"{TM_NETWORK_MIB}m",
-        "taskmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",
-        "taskmanager.memory.jvm-overhead.min": "192m",
-        "taskmanager.memory.jvm-overhead.max": "192m",
-        "jobmanager.memory.heap.size": f"{JM_HEAP_MIB}m",
-        "jobmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",
-        # A process that is gone is noticed by its closed connection after two heartbeats; the time-out is for one that hangs.
-        "heartbeat.interval": "1 s",
-        "heartbeat.timeout": "8 s",
-        "jobmanager.execution.failover-strategy": "region",
-        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-        "python.execution-mode": "thread",
-        "python.executable": sys.executable,
-        "python.client.executable": sys.executable,
-        "io.tmp.dirs": str(_made(folder / "tmp")),
-        "blob.storage.directory": str(_made(folder / "blob")),
-        "process.working-dir": str(_made(folder / "work")),
-        # RocksDB's own diary would fill the folder of the logs.
-        "state.backend.rocksdb.log.dir": str(_made(folder / "rocksdb-logs")),
-        "state.backend.rocksdb.log.max-file-size": "1mb",
-        "state.backend.rocksdb.log.file-num": 1,
-        "classloader.check-leaked-classloader": False,
-        "web.submit.enable": False,
-    }
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _link_jars(lib: Path, jars: Path) -> Path:
@@ -280,7 +207,7 @@ def _python_folder(folder: Path) -> Path:
 
 
 def _aliased(folder: Path) -> Path:
-    alias = _made(folder) / "python"
+    alias = made_folder(folder) / "python"
     alias.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     alias.chmod(0o755)
     return folder

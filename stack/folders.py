@@ -69,6 +69,8 @@ class DataFolder:
         try:
             for folder in (self.run, self.logs, self.artifacts, self.checkpoints, self.savepoints, self.requests):
                 folder.mkdir(parents=True, exist_ok=True)
+            # The plan and the state may hold a password, in the URL of a Redis.
+            self.run.chmod(0o700)
             probe = self.run / f".probe-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _TEMPLATE = """\
@@ -22,6 +23,12 @@ rootLogger.appenderRef.file.ref = file
 """
 
 
-def log_properties(log: str | Path) -> str:
-    """Return a log4j 2 configuration that writes to `log` and keeps three older files of 16 MB."""
-    return _TEMPLATE.format(log=log)
+def log_properties(log: str | Path, *, warnings_only: Sequence[str] = ()) -> str:
+    """Return a log4j 2 configuration that writes to `log` and keeps three older files of 16 MB.
+
+    Args:
+        log: the file.
+        warnings_only: loggers whose everyday messages are left out.
+    """
+    quiet = [f"logger.quiet{n}.name = {name}\nlogger.quiet{n}.level = WARN\n" for n, name in enumerate(warnings_only)]
+    return _TEMPLATE.format(log=log) + "".join(quiet)

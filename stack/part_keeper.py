@@ -11,7 +11,7 @@ from stack.state import Condition, PartState
 START_TIMEOUT_S = 120.0
 _LOOK_STARTING_S = 0.2
 _LOOK_HEALTHY_S = 5.0
-_MISSES = 3
+_SILENT_S = 5.0
 
 
 class PartKeeper:
@@ -30,7 +30,7 @@ class PartKeeper:
         self._backoff = Backoff()
         self._next = now
         self._born = now
-        self._misses = 0
+        self._heard = now
         self._starts = 0
 
     @property
@@ -52,7 +52,6 @@ class PartKeeper:
         self.part.start()
         self._born = now
         self._starts += 1
-        self._misses = 0
         self.state.restarts = self._starts - 1
         self.state.pid, self.state.process_started = self.part.pid, self.part.process_started
         self._become(Condition.FAILED if self._backoff.reported else Condition.STARTING, now)
@@ -68,14 +67,13 @@ class PartKeeper:
 
     def _look(self, now: float) -> None:
         if self.part.healthy():
-            self._misses = 0
+            self._heard = now
             self._next = now + _LOOK_HEALTHY_S
             self._become(Condition.HEALTHY, now)
             return
         self._next = now + _LOOK_STARTING_S
         if self.state.state in (Condition.HEALTHY, Condition.UNHEALTHY):
-            self._misses += 1
-            if self._misses >= _MISSES:
+            if now - self._heard > _SILENT_S + _LOOK_HEALTHY_S:
                 self.state.error = "runs, but does not answer"
                 self._become(Condition.UNHEALTHY, now)
         elif now - self._born > START_TIMEOUT_S and self.part.process is not None:

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Protocol
 
 from stack import kafka, redis
-from stack.flink import FlinkPorts, flink_part_pair, link_client
+from stack.flink import SLOTS, flink_part_pair, link_client
+from stack.flink_configuration import FlinkPorts
 from stack.flink_rest import FlinkRest
+from stack.jobs import JOBS
 from stack.part_keeper import PartKeeper
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
 from stack.process import Part
 from stack.state import Condition, PartState
+from store.connect import without_password
 
 _LOOK_S = 5.0
 
@@ -99,7 +102,10 @@ class Parts:
             yield "jobmanager"
             return
         ports = FlinkPorts(plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"])
-        cluster = flink_part_pair(folder.flink, ports, logs=folder.logs, java_home=java, jars=self._jars, environment=plan.settings)
+        slots = max(SLOTS, plan.read_settings().classify_parallelism + len(JOBS))
+        cluster = flink_part_pair(
+            folder.flink, ports, logs=folder.logs, java_home=java, jars=self._jars, environment=plan.settings, slots=slots
+        )
         self.client_environment = cluster.client_environment
         for part in (cluster.jobmanager, cluster.taskmanager):
             self._keep(part, lambda: True, now)
@@ -109,7 +115,7 @@ class Parts:
         plan, folder = self._plan, self._plan.folder
         url = plan.redis
         if url:
-            self.keepers["redis"] = ExternalKeeper("redis", url, lambda: redis.answers(url), now)
+            self.keepers["redis"] = ExternalKeeper("redis", without_password(url), lambda: redis.answers(url), now)
         else:
             self._keep(redis.redis_part(folder.redis, plan.ports["redis"], log=folder.log("redis")), lambda: True, now)
         yield "redis"

@@ -18,6 +18,7 @@ from stack.folders import DataFolder, default_data_dir
 from stack.java import find_java_home
 from stack.jobs import JOBS
 from stack.ports import LOOPBACK, NAMES, choose_ports
+from store.connect import without_password
 
 T = TypeVar("T")
 _OURS = {"kafka": ("kafka", "kafka_controller"), "redis": ("redis",), "flink": ("flink_rest", "flink_rpc", "flink_blob")}
@@ -132,7 +133,7 @@ def _unreachable(wish: Wish) -> list[str]:
     if wish.kafka and not kafka.reachable(wish.kafka):
         problems.append(f"Kafka at {wish.kafka} does not answer. {advice.format(option='--kafka')}")
     if wish.redis and not redis.answers(wish.redis):
-        problems.append(f"Redis at {wish.redis} does not answer. {advice.format(option='--redis')}")
+        problems.append(f"Redis at {without_password(wish.redis)} does not answer. {advice.format(option='--redis')}")
     if wish.flink and not FlinkRest(wish.flink).answers():
         problems.append(f"Flink's JobManager at {wish.flink} does not answer. {advice.format(option='--flink')}")
     return problems

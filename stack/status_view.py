@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from stack.state import Condition, StackState
+from store.connect import without_password
 
 
 def status_lines(state: StackState, *, now: float) -> list[str]:
@@ -26,7 +27,7 @@ def status_lines(state: StackState, *, now: float) -> list[str]:
     head = f"{state.phase}, supervisor {state.pid}, data in {state.data_dir}"
     errors = [f"{name}: {error}" for name, condition, error in _errors(state) if error and condition is not Condition.HEALTHY]
     addresses = [
-        f"Kafka {state.addresses.kafka}   Redis {state.addresses.redis}",
+        f"Kafka {state.addresses.kafka}   Redis {without_password(state.addresses.redis)}",
         f"API {state.addresses.api}   API docs {state.addresses.api}/docs",
     ]
     return [head, *addresses, "", *_table(parts), "", *_table(jobs), *(["", *errors] if errors else [])]

@@ -13,6 +13,8 @@ from pathlib import Path
 from stack.process import die_with_parent, tail_lines
 
 TIMEOUT_S = 240.0
+_BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx512m"
+"""Of the client's JVM: it lives for seconds, and several start at once."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SubmissionProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
-                env={**os.environ, **order.environment, "MILLRACE_CHECKPOINTS": str(order.checkpoints)},
+                env={"JVM_ARGS": _BRIEF, **os.environ, **order.environment, "MILLRACE_CHECKPOINTS": str(order.checkpoints)},
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread runs where jobs are submitted.
                 start_new_session=True,
             )

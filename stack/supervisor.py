@@ -35,6 +35,7 @@ TICK_S = 0.1
 JOBS_TICK_S = 1.0
 _TOPICS_RETRY_S = 1.0
 _REST_TIMEOUT_S = 3.0
+_SAVEPOINT_NEEDS = ("jobmanager", "taskmanager", "kafka")
 
 
 class Supervisor:
@@ -190,9 +191,7 @@ class Supervisor:
         for keeper in self._jobs.values():
             keeper.stop(time.time(), savepoint=savepoint, timeout_s=self._settings.shutdown_timeout_s)
         while any(keeper.state.state is Condition.STOPPING for keeper in self._jobs.values()):
-            if len(self._signals) > first or any(
-                part.part.pid is None for part in parts.own() if part.part.name in ("jobmanager", "kafka")
-            ):
+            if len(self._signals) > first or any(keeper.part.pid is None for keeper in parts.own() if keeper.part.name in _SAVEPOINT_NEEDS):
                 break
             overview = self._ask_flink()
             for keeper in self._jobs.values():

@@ -11,7 +11,7 @@ from schemas.topics import Topic
 from stream.classify import SINK_TOPICS as CLASSIFY_TOPICS
 from stream.classify import classify
 from stream.environment import Environment, Job, Placement, configuration, create_environment
-from stream.kafka_ends import add_sink, raw_source
+from stream.kafka_ends import add_sink, heartbeat_source, raw_source
 from stream.learn import SINK_TOPICS as LEARN_TOPICS
 from stream.learn import learn
 from stream.publish import SINK_TOPICS as PUBLISH_TOPICS
@@ -43,7 +43,7 @@ def _publish(tables: StreamTableEnvironment, settings: Settings) -> None:
     predictions = raw_source(tables, settings, Topic.PREDICTIONS, job=Job.PUBLISH)
     label_states = raw_source(tables, settings, Topic.LABEL_STATES, job=Job.PUBLISH)
     quality = raw_source(tables, settings, Topic.QUALITY, job=Job.PUBLISH)
-    counts = publish(tables, predictions, label_states, quality, settings)
+    counts = publish(tables, predictions, label_states, quality, heartbeat_source(tables), settings)
     # Absolute values: written twice after a crash they say the same.
     add_sink(tables, counts, settings, PUBLISH_TOPICS, job=Job.PUBLISH, exactly_once=False)
 

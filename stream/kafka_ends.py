@@ -63,6 +63,12 @@ def raw_source(tables: StreamTableEnvironment, settings: Settings, topic: Topic,
     )
 
 
+def heartbeat_source(tables: StreamTableEnvironment) -> Table:
+    """Return a table of one row a second, without end."""
+    tables.execute_sql("CREATE TEMPORARY TABLE heartbeat (beat INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1')")
+    return tables.from_path("heartbeat")
+
+
 def add_sink(
     tables: StreamTableEnvironment, stream: DataStream, settings: Settings, topics: Sequence[Topic], *, job: str, exactly_once: bool
 ) -> None:

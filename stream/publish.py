@@ -7,7 +7,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream.redis_operators import WriteCounts, WriteLabelStates, WritePredictions, WriteQuality
+from stream.redis_operators import MarkAlive, WriteCounts, WriteLabelStates, WritePredictions, WriteQuality
 from stream.rows import OUT
 
 SINK_TOPICS = (Topic.AGGREGATES,)
@@ -20,13 +20,16 @@ _STATE_TTL = {"minute": "2h", "hour": "2d", "day": "3d"}
 _COUNT_COLUMNS = "name, task, label, granularity, start_ms, total"
 
 
-def publish(tables: StreamTableEnvironment, predictions: Table, label_states: Table, quality: Table, settings: Settings) -> DataStream:
+def publish(
+    tables: StreamTableEnvironment, predictions: Table, label_states: Table, quality: Table, heartbeat: Table, settings: Settings
+) -> DataStream:
     """Write everything to Redis, and return the counts for `SINK_TOPICS`, as `rows.OUT`.
 
     Args:
         predictions: committed: record_value BYTES, record_time BIGINT, task STRING, label STRING, arrived (processing time).
         label_states: the same; label is the state.
         quality: record_value BYTES, arrived.
+        heartbeat: a row now and then, whatever it holds: with each one the job says that it lives.
     """
     tables.create_temporary_view("predictions", predictions)
     tables.create_temporary_view("label_states", label_states)
@@ -39,6 +42,8 @@ def publish(tables: StreamTableEnvironment, predictions: Table, label_states: Ta
         batches = tables.to_data_stream(tables.sql_query(batches_query(view, settings.publish_interval_ms)))
         name = view.replace("_", "-")
         batches.process(writer, output_type=OUT).uid(f"publish-{name}").name(f"{name} to Redis")
+    beats = tables.to_data_stream(heartbeat)
+    beats.process(MarkAlive(settings), output_type=OUT).uid("publish-heartbeat").name("heartbeat to Redis")
     counts = tables.to_changelog_stream(tables.sql_query(counts_query()))
     return counts.process(WriteCounts(settings), output_type=OUT).uid("publish-counts").name("counts to Redis")
 

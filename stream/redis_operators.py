@@ -44,15 +44,22 @@ class WritePredictions(_RedisFunction):
     """Writes a batch of predictions: a row with an array of encoded ones."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Connect, and say that the job lives."""
+        """Connect."""
         super().open(runtime_context)
         self._parse = record_parser(Prediction)
-        self._writer.mark_job(JOB, now=now_ms())
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Row]:
         """Write the batch."""
         self._drill.step()
         self._writer.write_predictions([self._parse(data) for data in value[0]])
+        return iter(())
+
+
+class MarkAlive(_RedisFunction):
+    """Notes with each element that the job lives, also when no event comes."""
+
+    def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Row]:
+        """Note it."""
         self._writer.mark_job(JOB, now=now_ms())
         return iter(())
 

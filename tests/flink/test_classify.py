@@ -50,7 +50,7 @@ def test_events_become_predictions_or_dead_letters(environment: Environments, ta
     env = environment(Job.CLASSIFY)
     events = [
         record(encode(Event(event_id="1", text="good day", meta={"k": 1})), 0),
-        record(b"\xff", 1),
+        record(b'{"event_id": "b", "text": "\xff"}', 1),
         record(None, 2),
         record(encode(Event(event_id="2", text="what?", task="other", ts=77)), 3),
         record(b'{"event_id": "3", "text": "a", "task": "no-such"}', 4),

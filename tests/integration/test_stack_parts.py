@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stack.flink import Cluster, start_flink
+from stack.flink import SLOTS, Cluster, start_flink
 from stack.flink_rest import FlinkRest
 from stack.part_keeper import PartKeeper
 from stack.process import Part
@@ -90,7 +90,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_flink_gives_its_slots_again_after_a_killed_task_manager(cluster: Cluster) -> None:
     rest = FlinkRest(cluster.rest)
-    assert rest.slots() == 8
+    assert rest.slots() == SLOTS
     before = rest.task_managers()
     end_of(cluster.taskmanager)
     cluster.taskmanager.start()
@@ -154,7 +154,7 @@ def test_a_part_that_hangs_is_reported(tmp_path: Path) -> None:
     ticked(keeper, Condition.HEALTHY)
     answers = False
     for step in range(5):
-        keeper.tick(time.time() + 10 + step)
+        keeper.tick(time.time() + 10 * step)
     assert keeper.state.state is Condition.UNHEALTHY
     assert keeper.state.error == "runs, but does not answer"
     part.stop()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from stack.errors import AlreadyRunning, NotRunning, StackError
-from stack.flink import distribution
+from stack.flink_configuration import distribution
 from stack.jars import CONNECTOR, Jar, _accept, broker_classpath, file_sha256, locked_jars
 from stack.lock import FolderLock
 from stack.mailbox import Answer, JobRequest, ask, reply, take

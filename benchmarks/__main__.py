@@ -1,0 +1,24 @@
+"""`python -m benchmarks NAME …`: runs a benchmark."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import backlog, model
+
+BENCHMARKS = {"backlog": backlog.main, "model": model.main}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmark that is named first, with the other arguments; without a name, all."""
+    if arguments and arguments[0] not in BENCHMARKS:
+        print(f"there is no benchmark {arguments[0]!r}: choose from {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    for name in arguments[:1] or BENCHMARKS:
+        print(f"== {name}", flush=True)
+        BENCHMARKS[name](arguments[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

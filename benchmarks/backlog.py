@@ -1,0 +1,124 @@
+"""How fast a preloaded backlog goes through everything, beside a plain kafka-python loop with the same model.
+
+The loop is what one would write first: consume, predict, produce; no labels, no Redis, no exactly-once. It runs before
+the jobs do, on the same events and the same broker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+
+from online_model.softmax import HashedSoftmax, warm_up
+from schemas.parsing import encode, parse_event
+from schemas.records import ModelVersion, Position, Prediction
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stack.committed import read_committed
+from stack.embedded import Stack
+from stack.generator import generate
+from stack.sender import Plan, Replay
+from store.connect import connect_producer, connect_redis
+from store.reader import RedisReader
+
+POLL_S = 0.25
+LOOP_EVENTS = 50_000
+
+
+def main(arguments: list[str]) -> None:
+    """Preload, run the loop, start the jobs, and print events a second and their ratio."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks backlog")
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--label-fraction", type=float, default=0.05)
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        empty = Stack(Path(folder), ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0), jobs=())
+        empty.start()
+        try:
+            _preload(empty.settings, args.events, args.label_fraction)
+            loop = _plain_loop(empty.settings, min(LOOP_EVENTS, args.events))
+        finally:
+            empty.stop()
+        print(f"kafka-python loop, predict only        {loop:9,.0f} events/s", flush=True)
+        full = Stack(Path(folder))
+        full.start()
+        try:
+            whole, peak_mib = _drain(full, args.events)
+        finally:
+            full.stop()
+    print(f"Millrace, events to Redis, learning    {whole:9,.0f} events/s   {whole / loop:.2f} of the loop   peak {peak_mib:,.0f} MiB")
+
+
+def _preload(settings: Settings, events: int, fraction: float) -> None:
+    started = time.monotonic()
+    plan = Plan(label_fraction=fraction, label_delay_s=0)
+    Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=plan).send(generate(events, seed=1))
+    print(f"preloaded {events:,} events in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _plain_loop(settings: Settings, events: int) -> float:
+    """Return events a second of consume, predict, produce."""
+    warm_up()
+    model, rows = HashedSoftmax(settings.model_memory_mib), generate(2000, seed=7)
+    for row in rows:
+        model.learn_one(row.text, row.label or "")
+    done = 0
+    started = time.monotonic()
+    with closing(connect_producer(settings.kafka)) as producer:
+        for batch in read_committed(settings.kafka, settings.topic_prefix + Topic.EVENTS):
+            for record in batch:
+                event = parse_event(record.value, tasks=set(settings.tasks), max_text_bytes=settings.max_text_bytes)
+                proba = model.predict_top(event.text, settings.proba_top)
+                prediction = Prediction(
+                    label=next(iter(proba), None), proba=proba, classes=len(model.classes), model=ModelVersion(line="loop", seq=0),
+                    event_id=event.event_id, task=event.task, text=event.text, meta=event.meta, event_ts=record.timestamp,
+                    predicted_at=0, source=Position(partition=record.partition, offset=record.offset),
+                )  # fmt: skip
+                # Into a topic that no job reads: what the loop says must not count.
+                producer.send(settings.topic_prefix + Topic.AGGREGATES, encode(prediction), key=event.event_id.encode())
+            done += len(batch)
+            if done >= events:
+                break
+        producer.flush()
+    return done / (time.monotonic() - started)
+
+
+def _drain(stack: Stack, events: int) -> tuple[float, float]:
+    """Return events a second from the first prediction in Redis to the last, and the stack's peak memory in MiB."""
+    reader = RedisReader(connect_redis(stack.settings.redis), topic_prefix=stack.settings.topic_prefix)
+    first: tuple[float, int] | None = None
+    peak, seen, said = 0.0, 0, time.monotonic()
+    now = said
+    while seen < events:
+        time.sleep(POLL_S)
+        seen = _counted(reader)
+        now = time.monotonic()
+        peak = max(peak, _rss_mib(stack))
+        if first is None and seen:
+            first = (now, seen)
+        if now - said > 5:
+            print(f"  {seen:,} of {events:,} in Redis", flush=True)
+            said = now
+    if first is None or first[1] == seen:
+        return float("nan"), peak
+    return (seen - first[1]) / (now - first[0]), peak
+
+
+def _counted(reader: RedisReader) -> int:
+    buckets = reader.counts("default", "predictions", "total", limit=1)
+    return sum(buckets[0].counts.values()) if buckets else 0
+
+
+def _rss_mib(stack: Stack) -> float:
+    total = 0
+    for pid in stack.pids().values():
+        try:
+            total += psutil.Process(pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 2**20

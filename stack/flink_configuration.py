@@ -1,0 +1,115 @@
+"""The configuration of Flink's two processes: memory, ports, folders, what is checkpointed and how failures are noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from stack.ports import LOOPBACK
+
+JM_HEAP_MIB = 448
+TM_FRAMEWORK_MIB = 128
+TM_TASK_HEAP_MIB = 700
+TM_MANAGED_MIB = 384
+TM_NETWORK_MIB = 128
+METASPACE_MIB = 320
+WORKING_FOLDERS = ("tmp", "blob", "work", "rocksdb-logs")
+"""Inside Flink's folder: what its processes keep while they live."""
+
+
+@dataclass(frozen=True)
+class FlinkPorts:
+    """The ports of the JobManager; the TaskManager takes free ones."""
+
+    rest: int
+    rpc: int
+    blob: int
+
+
+def distribution() -> Path:
+    """Return the Flink distribution inside the PyFlink package, without importing it."""
+    package = find_spec("pyflink")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("pyflink")
+    return Path(package.origin).parent
+
+
+def opened_modules() -> list[str]:
+    """Return the `--add-opens` and `--add-exports` options of the distribution's own configuration."""
+    text = (distribution() / "conf" / "config.yaml").read_text(encoding="utf-8")
+    options = re.findall(r"--add-(?:opens|exports)=\S+", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")))
+    # The packaged JDK has no compiler module, and nothing here compiles Java source.
+    return [option for option in options if "=jdk.compiler/" not in option]
+
+
+def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int) -> Path:
+    """Write Flink's configuration into `folder/conf`, and return that."""
+    conf = folder / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    for name in ("log4j-cli.properties", "log4j-session.properties", "logback.xml", "logback-session.xml"):
+        (conf / name).write_bytes((distribution() / "conf" / name).read_bytes())
+    options = {
+        **_options(folder, ports),
+        "taskmanager.numberOfTaskSlots": slots,
+        "env.log.dir": str(logs),
+        "env.java.opts.all": " ".join(opened_modules()),
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in options.items()]
+    (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return conf
+
+
+def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
+    return {
+        "jobmanager.rpc.address": LOOPBACK,
+        "jobmanager.rpc.port": ports.rpc,
+        "jobmanager.bind-host": LOOPBACK,
+        "blob.server.port": str(ports.blob),
+        "rest.address": LOOPBACK,
+        "rest.bind-address": LOOPBACK,
+        "rest.port": ports.rest,
+        "rest.bind-port": str(ports.rest),
+        "taskmanager.host": LOOPBACK,
+        "taskmanager.bind-host": LOOPBACK,
+        "taskmanager.cpu.cores": str(float(os.cpu_count() or 1)),
+        "taskmanager.memory.framework.heap.size": f"{TM_FRAMEWORK_MIB}m",
+        "taskmanager.memory.framework.off-heap.size": f"{TM_FRAMEWORK_MIB}m",
+        "taskmanager.memory.task.heap.size": f"{TM_TASK_HEAP_MIB}m",
+        "taskmanager.memory.task.off-heap.size": "0m",
+        "taskmanager.memory.managed.size": f"{TM_MANAGED_MIB}m",
+        "taskmanager.memory.network.min": f"{TM_NETWORK_MIB}m",
+        "taskmanager.memory.network.max": f"{TM_NETWORK_MIB}m",
+        "taskmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",
+        "taskmanager.memory.jvm-overhead.min": "192m",
+        "taskmanager.memory.jvm-overhead.max": "192m",
+        "jobmanager.memory.heap.size": f"{JM_HEAP_MIB}m",
+        "jobmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",
+        # A process that is gone is noticed by its closed connection after two heartbeats; the time-out is for one that hangs.
+        "heartbeat.interval": "1 s",
+        "heartbeat.timeout": "8 s",
+        "jobmanager.execution.failover-strategy": "region",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "python.execution-mode": "thread",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "io.tmp.dirs": str(made_folder(folder / "tmp")),
+        "blob.storage.directory": str(made_folder(folder / "blob")),
+        "process.working-dir": str(made_folder(folder / "work")),
+        # RocksDB's own diary would fill the folder of the logs.
+        "state.backend.rocksdb.log.dir": str(made_folder(folder / "rocksdb-logs")),
+        "state.backend.rocksdb.log.max-file-size": "1mb",
+        "state.backend.rocksdb.log.file-num": 1,
+        "classloader.check-leaked-classloader": False,
+        "web.submit.enable": False,
+    }
+
+
+def made_folder(folder: Path) -> Path:
+    """Make the folder, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
