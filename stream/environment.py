@@ -59,6 +59,8 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",
         "state.backend.type": _STATE_BACKENDS[job],
+        # Each checkpoint flushes a small file. Levelled compaction would rewrite the first level every four of them.
+        "state.backend.rocksdb.compaction.style": "UNIVERSAL",
         # An outage of Kafka or Redis may last: try for ever, ever slower, and forget the past after a good minute.
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",

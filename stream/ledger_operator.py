@@ -13,6 +13,7 @@ from online_model.ledger import Account, Decision, Incoming, Waits, expire, sett
 from schemas.parsing import encode
 from schemas.records import Prediction
 from schemas.settings import Settings
+from stream.clock import now_ms
 
 _account = msgspec.json.Decoder(Account)
 _incoming = msgspec.json.Decoder(Incoming)
@@ -37,13 +38,12 @@ class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes a
             return
         stored = self._state.value()
         before = _account.decode(stored) if stored else Account()
-        timers = ctx.timer_service()
         prediction = _prediction.decode(value[3]) if value[3] is not None else None
-        account, decisions = settle(before, _incoming.decode(value[2]), prediction, now=timers.current_processing_time(), waits=self._waits)
+        account, decisions = settle(before, _incoming.decode(value[2]), prediction, now=now_ms(), waits=self._waits)
         if account != before:
             self._state.update(encode(account))
         if account.due != before.due:
-            timers.register_processing_time_timer(account.due)
+            ctx.timer_service().register_processing_time_timer(account.due)
         yield from _rows(value[0], decisions)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
