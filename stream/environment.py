@@ -41,6 +41,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 _STATE_BACKENDS = {Job.CLASSIFY: "hashmap", Job.LEARN: "rocksdb", Job.PUBLISH: "hashmap"}
 
 _PUBLISH_FACTOR = 6
+_COUNT_INTERVALS = 4
 
 
 def configuration(job: Job, settings: Settings, placement: Placement) -> dict[str, str]:
@@ -74,9 +75,9 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
     }
     if job is Job.PUBLISH:
         options |= {
-            # Counts are written as often as predictions are, not once a record. The flush comes before each barrier.
+            # Counts are written some times a second, not once a record. The flush comes before each barrier.
             "table.exec.mini-batch.enabled": "true",
-            "table.exec.mini-batch.allow-latency": f"{settings.publish_interval_ms} ms",
+            "table.exec.mini-batch.allow-latency": f"{_COUNT_INTERVALS * settings.publish_interval_ms} ms",
             "table.exec.mini-batch.size": "100000",
             "table.optimizer.agg-phase-strategy": "TWO_PHASE",
             # The counters of a total live for ever; those of a window get a lifetime of their own in the query.

@@ -34,7 +34,7 @@ class _RedisFunction(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         settings = self._settings
         self._client = connect_redis(settings.redis)
         self._writer = RedisWriter(self._client, recent=settings.recent_predictions, topic_prefix=settings.topic_prefix)
-        self._drill = Drill(settings.drill_folder, JOB)
+        self._drill = Drill(settings.drill_folder, JOB, look_every=1)
 
     def close(self) -> None:
         self._client.close()

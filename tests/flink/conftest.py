@@ -14,7 +14,8 @@ from pyflink.table import DataTypes, Table
 
 from online_model.replica import Replica
 from schemas.settings import Settings
-from stack.flink import FlinkPorts, flink_part_pair
+from stack.flink import flink_part_pair
+from stack.flink_configuration import FlinkPorts
 from stack.jars import ensure_jars
 from stack.java import packaged_java_home
 from stack.ports import free_ports
