@@ -116,7 +116,7 @@ def test_memory_is_bounded(writer: RedisWriter, reader: RedisReader, redis_clien
         writer.write_label_states([state(n, State.TRAINED, event=f"e{n}", at=n, seq=n) for n in order[start : start + 70]])
     newest = [f"e{n}" for n in range(499, 449, -1)]
     assert [p.event_id for p in reader.predictions("default", limit=1000).predictions] == newest
-    sizes = {key: len(value) for key, value in dump(redis_client).items()}  # type: ignore[arg-type]
+    sizes = {key: len(value) for key, value in dump(redis_client).items()}  # type: ignore[arg-type]  # values are of several kinds
     assert sizes[b"millrace:default:predictions"] == sizes[b"millrace:default:labels"] == sizes[b"millrace:default:labels:time"] == 50
     assert sum(size for key, size in sizes.items() if b":label:" in key) == 50
     assert reader.receipt("default", "e449") is None
@@ -241,7 +241,7 @@ def test_states_without_event_have_no_receipt(writer: RedisWriter, redis_client:
 
 
 def aggregate(label: str, count: int, start: int, granularity: str = "minute", name: str = "predictions") -> Aggregate:
-    return Aggregate(name=name, task="default", label=label, granularity=granularity, start=start, count=count)  # type: ignore[arg-type]
+    return Aggregate(name=name, task="default", label=label, granularity=granularity, start=start, count=count)  # type: ignore[arg-type]  # values are of several kinds
 
 
 def test_counts_are_absolute_and_expire(writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis) -> None:

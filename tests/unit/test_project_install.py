@@ -115,7 +115,7 @@ def test_ci_runs_what_a_developer_runs_and_nothing_weaker() -> None:
     ).stdout
     for step in ("ruff format --check", "ruff check", "mypy", "lint-imports", "-m pytest"):
         assert step in recipe
-    assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == ["schemas", "online_model", "tests"]
+    assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == ["schemas", "online_model", "store", "api", "stream", "stack", "tests"]
 
 
 def test_without_python_3_11_setup_says_what_to_do(tmp_path: Path) -> None:

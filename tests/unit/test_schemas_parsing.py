@@ -150,7 +150,7 @@ def test_any_bytes_are_a_record_or_a_rejection_and_nothing_else(value: bytes | N
     [
         (None, Reason.NULL_VALUE),
         (b"", Reason.NOT_JSON),
-        (b"\xff", Reason.NOT_JSON),
+        (b"\xff", Reason.NOT_UTF8),
         (b'{"event_id": "a", "text": "t"', Reason.NOT_JSON),
         (b'{"event_id": "a", "text": "t"} {}', Reason.NOT_JSON),
         (b'{"event_id": "a", "text": "\xff"}', Reason.NOT_UTF8),
