@@ -40,7 +40,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         proba_top: how many of the most probable classes a prediction carries.
         model_memory_mib: memory of one model's arrays.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
-        classify_interval_ms: events are classified in batches of so long.
         publish_interval_ms: predictions are written to Redis in batches of so long.
         shutdown_timeout_s: how long a savepoint may take when jobs are stopped.
         drill_folder: a file named like a job that appears here makes an operator of that job fail once; empty for none.
@@ -64,7 +63,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     proba_top: Positive = 10
     model_memory_mib: Positive = 64
     recent_predictions: Positive = 100_000
-    classify_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 20
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
     shutdown_timeout_s: Positive = 120
     drill_folder: str = ""

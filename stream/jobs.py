@@ -8,16 +8,14 @@ from pyflink.table import StreamTableEnvironment
 
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream.batches import batches
-from stream.classify import EVENT_COLUMNS, classify
 from stream.classify import SINK_TOPICS as CLASSIFY_TOPICS
+from stream.classify import classify
 from stream.environment import Environment, Job, Placement, configuration, create_environment
 from stream.kafka_ends import add_sink, heartbeat_source, raw_source
 from stream.learn import SINK_TOPICS as LEARN_TOPICS
 from stream.learn import learn
 from stream.publish import SINK_TOPICS as PUBLISH_TOPICS
 from stream.publish import publish
-from stream.rows import OUT, as_table
 from stream.uids import assign_uids
 
 
@@ -32,15 +30,13 @@ def build(job: Job, settings: Settings, placement: Placement) -> Environment:
 def _classify(tables: StreamTableEnvironment, settings: Settings) -> None:
     events = raw_source(tables, settings, Topic.EVENTS, job=Job.CLASSIFY)
     log = raw_source(tables, settings, Topic.MODEL_LOG, job=Job.CLASSIFY)
-    collected = batches(tables, events, EVENT_COLUMNS, interval_ms=settings.classify_interval_ms, name="events")
-    add_sink(tables, classify(tables, collected, log, settings), settings, CLASSIFY_TOPICS, job=Job.CLASSIFY, exactly_once=True)
+    add_sink(tables, classify(tables, events, log, settings), settings, CLASSIFY_TOPICS, job=Job.CLASSIFY, exactly_once=True)
 
 
 def _learn(tables: StreamTableEnvironment, settings: Settings) -> None:
     feedback = raw_source(tables, settings, Topic.FEEDBACK, job=Job.LEARN)
     predictions = raw_source(tables, settings, Topic.PREDICTIONS, job=Job.LEARN)
-    records = as_table(tables, learn(tables, feedback, predictions, settings), OUT.get_field_names())
-    add_sink(tables, records, settings, LEARN_TOPICS, job=Job.LEARN, exactly_once=True)
+    add_sink(tables, learn(tables, feedback, predictions, settings), settings, LEARN_TOPICS, job=Job.LEARN, exactly_once=True)
 
 
 def _publish(tables: StreamTableEnvironment, settings: Settings) -> None:
@@ -49,7 +45,7 @@ def _publish(tables: StreamTableEnvironment, settings: Settings) -> None:
     quality = raw_source(tables, settings, Topic.QUALITY, job=Job.PUBLISH)
     counts = publish(tables, predictions, label_states, quality, heartbeat_source(tables), settings)
     # Absolute values: written twice after a crash they say the same.
-    add_sink(tables, as_table(tables, counts, OUT.get_field_names()), settings, PUBLISH_TOPICS, job=Job.PUBLISH, exactly_once=False)
+    add_sink(tables, counts, settings, PUBLISH_TOPICS, job=Job.PUBLISH, exactly_once=False)
 
 
 _BUILDERS: dict[Job, Callable[[StreamTableEnvironment, Settings], None]] = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyflink.datastream import DataStream
 from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stream.rows import OUT, as_table
 
 TRANSACTION_TIMEOUT_MS = 15 * 60 * 1000
 """The longest that brokers allow by default: an outage of a job may last as long before its last output is aborted."""
@@ -68,9 +70,9 @@ def heartbeat_source(tables: StreamTableEnvironment) -> Table:
 
 
 def add_sink(
-    tables: StreamTableEnvironment, records: Table, settings: Settings, topics: Sequence[Topic], *, job: str, exactly_once: bool
+    tables: StreamTableEnvironment, stream: DataStream, settings: Settings, topics: Sequence[Topic], *, job: str, exactly_once: bool
 ) -> None:
-    """Send records (the columns of `rows.OUT`) to their topics: one producer for all, so that a checkpoint commits all or none."""
+    """Send a stream of `rows.OUT` to its topics: one producer for all, so that a checkpoint commits all or none."""
     name = f"{job}_out"
     options = {
         "connector": "kafka",
@@ -96,7 +98,7 @@ def add_sink(
         f"CREATE TEMPORARY TABLE {name} (record_key STRING, record_value BYTES,{topic_column}"
         f" headers MAP<STRING NOT NULL, BYTES> METADATA FROM 'headers') WITH ({_options(options)})"
     )
-    tables.create_temporary_view(f"{job}_records", records)
+    tables.create_temporary_view(f"{job}_records", as_table(tables, stream, OUT.get_field_names()))
     statements = tables.create_statement_set()
     statements.add_insert_sql(
         f"INSERT INTO {name} SELECT record_key, record_value,{' topic,' if topic_column else ''}"

@@ -15,7 +15,7 @@ from schemas.topics import Topic
 from stream.clock import now_ms
 from stream.drill import Drill
 from stream.replicas import LoadReplica
-from stream.rows import out, packed
+from stream.rows import out
 
 
 class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
@@ -33,23 +33,20 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         self._predictions_topic = settings.topic_prefix + Topic.PREDICTIONS
         self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS
         self._tasks = frozenset(settings.tasks)
-        self._drill = Drill(settings.drill_folder, "classify", look_every=8)
+        self._drill = Drill(settings.drill_folder, "classify")
         self._replicas = {task: self._load(settings, task) for task in settings.tasks}
 
     def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
-        """Take a batch of records of `events`: arrays of values, partitions, offsets, times. Yield their batch of records."""
+        """Yield the prediction, or the dead letter, of one record of `events`."""
         self._drill.step()
-        yield packed([self._answer(*record) for record in zip(*value, strict=True)])
-
-    def _answer(self, data: bytes | None, partition: int, offset: int, time: int) -> Row:
-        """Return the prediction, or the dead letter, of one record."""
-        at = Position(partition=partition, offset=offset, time=time)
+        data, at = value[0], Position(partition=value[1], offset=value[2], time=value[3])
         try:
             event = parse_event(data, tasks=self._tasks, max_text_bytes=self._settings.max_text_bytes)
         except RejectRecord as error:
             letter = dead_letter(data, topic=self._events_topic, at=at, error=error, now=now_ms())
-            return out(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
-        return self._predict(event, at)
+            yield out(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
+            return
+        yield self._predict(event, at)
 
     def process_broadcast_element(self, value: Row, ctx: BroadcastProcessFunction.Context) -> None:
         """Apply one entry of the model log; entries that the replica knows are ignored."""

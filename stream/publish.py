@@ -7,7 +7,6 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream.batches import batches
 from stream.redis_operators import MarkAlive, WriteCounts, WriteLabelStates, WritePredictions, WriteQuality
 from stream.rows import OUT
 
@@ -32,19 +31,29 @@ def publish(
         quality: record_value BYTES, arrived.
         heartbeat: a row now and then, whatever it holds: with each one the job says that it lives.
     """
-    for view, records, writer in (
-        ("predictions", predictions, WritePredictions(settings)),
-        ("label_states", label_states, WriteLabelStates(settings)),
-        ("quality", quality, WriteQuality(settings)),
+    tables.create_temporary_view("predictions", predictions)
+    tables.create_temporary_view("label_states", label_states)
+    tables.create_temporary_view("quality", quality)
+    for view, writer in (
+        ("predictions", WritePredictions(settings)),
+        ("label_states", WriteLabelStates(settings)),
+        ("quality", WriteQuality(settings)),
     ):
-        collected = batches(tables, records, ["record_value"], interval_ms=settings.publish_interval_ms, name=view)
+        batches = tables.to_data_stream(tables.sql_query(batches_query(view, settings.publish_interval_ms)))
         name = view.replace("_", "-")
-        stream = tables.to_data_stream(collected)
-        stream.process(writer, output_type=OUT).uid(f"publish-{name}").name(f"{name} to Redis")
+        batches.process(writer, output_type=OUT).uid(f"publish-{name}").name(f"{name} to Redis")
     beats = tables.to_data_stream(heartbeat)
     beats.process(MarkAlive(settings), output_type=OUT).uid("publish-heartbeat").name("heartbeat to Redis")
     counts = tables.to_changelog_stream(tables.sql_query(counts_query()))
     return counts.process(WriteCounts(settings), output_type=OUT).uid("publish-counts").name("counts to Redis")
+
+
+def batches_query(view: str, interval_ms: int) -> str:
+    """Return the query that collects the records of each interval into one row; they wait in Flink's state."""
+    return (
+        f"SELECT ARRAY_AGG(record_value) AS batch FROM TABLE(TUMBLE(TABLE {view}, DESCRIPTOR(arrived),"
+        f" INTERVAL '{interval_ms / 1000:.3f}' SECOND)) GROUP BY window_start, window_end"
+    )
 
 
 def counts_query() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import DataStream
@@ -19,13 +17,6 @@ OUT = Types.ROW_NAMED(
 )
 """A record for a topic; `task` and `label` become its headers, so that the JVM can match and count without parsing JSON."""
 
-OUT_BATCH = Types.ROW_NAMED(
-    OUT.get_field_names(),
-    [Types.OBJECT_ARRAY(Types.STRING()), Types.OBJECT_ARRAY(Types.STRING()), Types.OBJECT_ARRAY(BYTES)]
-    + [Types.OBJECT_ARRAY(Types.STRING())] * 2,
-)
-"""Several rows `OUT` in one, as an array of each column (an array of rows comes out as its last row, repeated)."""
-
 INCOMING = Types.ROW_NAMED(["task", "event_id", "incoming"], [Types.STRING(), Types.STRING(), BYTES])
 """A valid label: its keys, and an encoded `online_model.ledger.Incoming`."""
 
@@ -38,23 +29,6 @@ _TABLE_TYPES = {"record_value": DataTypes.BYTES(), "incoming": DataTypes.BYTES()
 def out(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> Row:
     """Return the row of a record for `topic`."""
     return Row(topic, key, encode(record), task, label)
-
-
-def packed(rows: Sequence[Row]) -> Row:
-    """Return rows `OUT` as one row `OUT_BATCH`."""
-    return Row(*(list(column) for column in zip(*rows, strict=True)))
-
-
-def unpacked(tables: StreamTableEnvironment, stream: DataStream, *, name: str) -> Table:
-    """Return the rows `OUT` in a stream of `OUT_BATCH`, one by one and in their order."""
-    schema = Schema.new_builder()
-    for column in OUT.get_field_names():
-        schema.column(column, DataTypes.ARRAY(DataTypes.BYTES() if column == "record_value" else DataTypes.STRING()))
-    tables.create_temporary_view(name, tables.from_data_stream(stream, schema.build()))
-    return tables.sql_query(
-        f"SELECT b.topic[i] AS topic, b.record_key[i] AS record_key, record AS record_value, b.task[i] AS task, b.label[i] AS label"
-        f" FROM {name} AS b CROSS JOIN UNNEST(b.record_value) WITH ORDINALITY AS r (record, i)"
-    )
 
 
 def as_table(tables: StreamTableEnvironment, stream: DataStream, columns: list[str]) -> Table:

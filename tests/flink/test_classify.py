@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 
 import pytest
-from pyflink.table import DataTypes, Table
+from pyflink.table import Table
 
 from online_model.replica import Replica
 from schemas.parsing import encode, record_parser
 from schemas.records import DeadLetter, Event, FeedbackRef, LabelEntry, ModelVersion, Position, Prediction, Reason, Served
 from schemas.settings import Settings
-from stream.classify import EVENT_COLUMNS, classify
+from stream.classify import classify
 from stream.environment import Environment, Job
 from tests.flink.conftest import Record, collect, new_replica, record
 
@@ -20,21 +20,6 @@ pytestmark = pytest.mark.flink
 
 Environments = Callable[[Job], Environment]
 Tables = Callable[[Environment, Sequence[Record]], Table]
-
-
-def batches(env: Environment, lists: Sequence[Sequence[Record]]) -> Table:
-    """Return lists of records as batches: arrays of values, partitions, offsets, times."""
-    # PyFlink takes bytes for VARBINARY only as a bytearray.
-    rows = [
-        (
-            [None if record[0] is None else bytearray(record[0]) for record in records],
-            *([record[column] for record in records] for column in (1, 2, 3)),
-        )
-        for records in lists
-    ]
-    types = (DataTypes.BYTES(), DataTypes.INT(), DataTypes.BIGINT(), DataTypes.BIGINT())
-    fields = [DataTypes.FIELD(name, DataTypes.ARRAY(kind)) for name, kind in zip(EVENT_COLUMNS, types, strict=True)]
-    return env.tables.from_elements(rows, DataTypes.ROW(fields))
 
 
 def entry(seq: int, text: str, label: str, task: str = "default") -> LabelEntry:
@@ -72,8 +57,8 @@ def test_events_become_predictions_or_dead_letters(environment: Environments, ta
     ]
     # The log is known already: the replica ignores what it has applied.
     log = [record(encode(entry(1, "good day", "greeting")), 0)]
-    records = classify(env.tables, batches(env, [events[:3], events[3:]]), table(env, log), settings, load=trained_replica)
-    rows = collect(env.tables.to_data_stream(records))
+    stream = classify(env.tables, table(env, events), table(env, log), settings, load=trained_replica)
+    rows = collect(stream)
     predictions = {row.key: record_parser(Prediction)(row.value) for row in rows if row.topic == "predictions"}
     letters = {row.key: record_parser(DeadLetter)(row.value) for row in rows if row.topic == "dead-letters"}
     assert set(predictions) == {"1", "2"}
@@ -94,9 +79,8 @@ def test_broadcast_log_moves_the_model(environment: Environments, table: Tables,
     env = environment(Job.CLASSIFY)
     log = [record(encode(entry(seq, "good day", "greeting")), seq) for seq in range(1, 50)]
     events = [record(encode(Event(event_id=str(n), text="good day")), n) for n in range(2000)]
-    collected = batches(env, [events[start : start + 50] for start in range(0, 2000, 50)])
-    records = classify(env.tables, collected, table(env, log), settings, load=new_replica)
-    seqs = [json.loads(row.value)["model"]["seq"] for row in collect(env.tables.to_data_stream(records))]
+    stream = classify(env.tables, table(env, events), table(env, log), settings, load=new_replica)
+    seqs = [json.loads(row.value)["model"]["seq"] for row in collect(stream)]
     assert len(seqs) == 2000
     assert seqs == sorted(seqs)
     assert set(seqs) <= set(range(50))
