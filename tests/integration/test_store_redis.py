@@ -341,5 +341,5 @@ def test_writing_is_fast_enough(redis_client: redis.Redis) -> None:
     for start, end in pairwise(range(0, 20_001, 1000)):
         writer.write_predictions([parse(value) for value in values[start:end]])
     speed = len(values) / (time.perf_counter() - started)
-    print(f"{speed:,.0f} predictions a second")  # noqa: T201  shown with -s
+    print(f"{speed:,.0f} predictions a second")  # noqa: T201 - shown with -s
     assert speed > 7_500
