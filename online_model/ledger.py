@@ -92,7 +92,7 @@ def settle(
     account = msgspec.structs.replace(account, prediction=prediction, waiting=(), forget_at=now + waits.event_known_ms)
     decisions = []
     for label, previous in due:
-        account, decision = _decide(account, label, previous)
+        account, decision = _decide(account, label, previous, waits)
         decisions.append(decision)
     return account, decisions
 
@@ -114,12 +114,15 @@ def _put_off(account: Account, incoming: Incoming, now: int, waits: Waits) -> Ac
     return msgspec.structs.replace(account, waiting=(*account.waiting, waiting), forget_at=forget_at)
 
 
-def _decide(account: Account, incoming: Incoming, previous: State | None) -> tuple[Account, Decision]:
+def _decide(account: Account, incoming: Incoming, previous: State | None, waits: Waits) -> tuple[Account, Decision]:
     """Decide a label whose event's prediction is known."""
     label, standing = incoming.feedback.label, account.label
     account = _settled(account, incoming)
     if label == standing:
         return account, Decision(incoming=incoming, state=State.DUPLICATE, previous=previous)
+    # Times of the records, not of this machine: a replay decides the same.
+    if account.prediction is not None and incoming.at.time - account.prediction.predicted_at > waits.label_wait_ms:
+        return account, Decision(incoming=incoming, state=State.EXPIRED, previous=previous)
     state = State.TRAINED if standing is None else State.CORRECTED
     decision = Decision(incoming=incoming, state=state, previous=previous, prediction=account.prediction, corrects=standing)
     return msgspec.structs.replace(account, label=label), decision

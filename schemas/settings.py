@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         checkpoint_interval_ms: time between checkpoints of each job; committed output waits for them.
         classify_parallelism: instances of the predictor.
         label_wait_s: how long a prediction waits for labels, and a label for its event.
-        event_known_s: how long an event id is known, to recognise duplicates.
+        event_known_s: how long an event and its prediction are kept, to tell late labels from those of unknown events, and duplicates.
         snapshot_interval_s: a snapshot is written at the latest so long after a label was learned.
         snapshot_labels: … or after so many labels.
         snapshots_kept: how many of the newest snapshots stay.

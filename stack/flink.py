@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,7 @@ from stack.flink_configuration import (
 )
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.jars import connector_jar, ensure_jars
-from stack.java import packaged_java_home
+from stack.java import COMPILE_LATE, COMPILE_QUICKLY, packaged_java_home
 from stack.log4j import log_properties
 from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
@@ -137,7 +137,7 @@ def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, j
 
 def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
     log = logs / "jobmanager.log"
-    command = [*_java(folder, log, variables, JM_HEAP_MIB, None), _JM, "--configDir", variables["FLINK_CONF_DIR"]]
+    command = [*_java(folder, log, variables, JM_HEAP_MIB, None, COMPILE_QUICKLY), _JM, "--configDir", variables["FLINK_CONF_DIR"]]
     url = f"http://{LOOPBACK}:{ports.rest}"
     return Part(
         "jobmanager", lambda: command, rest.answers, log, ports.rest, out=log.with_suffix(".out"), url=url, environment=variables,
@@ -148,7 +148,7 @@ def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping
 def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
     log = logs / "taskmanager.log"
     heap, direct = TM_FRAMEWORK_MIB + TM_TASK_HEAP_MIB, TM_FRAMEWORK_MIB + TM_NETWORK_MIB
-    fixed = [*_java(folder, log, variables, heap, direct), _TM, "--configDir", variables["FLINK_CONF_DIR"]]
+    fixed = [*_java(folder, log, variables, heap, direct, COMPILE_LATE), _TM, "--configDir", variables["FLINK_CONF_DIR"]]
     resource = ""
 
     def command() -> list[str]:
@@ -168,7 +168,9 @@ def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: 
     )
 
 
-def _java(folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, direct_mib: int | None) -> list[str]:
+def _java(
+    folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, direct_mib: int | None, compilation: Sequence[str]
+) -> list[str]:
     properties = folder / "conf" / f"{log.stem}.properties"
     properties.write_text(log_properties(log, warnings_only=_CHATTY), encoding="utf-8")
     jars = sorted(Path(variables["FLINK_LIB_DIR"]).glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
@@ -179,6 +181,7 @@ def _java(folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, 
         f"-XX:MaxMetaspaceSize={METASPACE_MIB}m",
         *([f"-XX:MaxDirectMemorySize={direct_mib}m"] if direct_mib else []),
         "-XX:+UseG1GC",
+        *compilation,
         "-XX:+ExitOnOutOfMemoryError",
         *opened_modules(),
         f"-Dlog.file={log}",

@@ -14,7 +14,7 @@ from stack.errors import StateMissing
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
 from stack.jobs import History, Submission, newest_checkpoint, remove_old_states, resume_from
 from stack.state import Condition, JobState
-from stack.submission import TIMEOUT_S, Order, SubmissionProcess
+from stack.submission import TIMEOUT_S, Order, RunningSubmission, SubmissionClient
 
 _ENDED_ELSEWHERE = "was stopped from outside; start it with `millrace job submit {job}`"
 _RETRY_S = 0.5
@@ -30,8 +30,7 @@ class JobPlace:
         history: what was submitted before.
         checkpoints: folder with a folder for each job.
         savepoints: the same for savepoints.
-        logs: folder of the logs.
-        environment: of the client that submits.
+        client: submits.
         has_output: whether a topic holds records.
     """
 
@@ -40,8 +39,7 @@ class JobPlace:
     history: History
     checkpoints: Path
     savepoints: Path
-    logs: Path
-    environment: Mapping[str, str]
+    client: SubmissionClient
     has_output: Callable[[Topic], bool]
 
 
@@ -60,7 +58,7 @@ class JobKeeper:
         self.job = job
         self.state = JobState(job=job, state=Condition.WAITING, since=now)
         self._place = place
-        self._submission: SubmissionProcess | None = None
+        self._submission: RunningSubmission | None = None
         self._backoff = Backoff()
         self._next = now
         self._born = now
@@ -126,12 +124,11 @@ class JobKeeper:
         except KafkaError as error:
             self.state.error, self._next = f"Kafka could not be asked for what the job has written: {error}", now + 2
             return
-        place = self._place
-        self._submission = SubmissionProcess(Order(self.job, place.rest.address, started_from, checkpoints, place.logs, place.environment))
+        self._submission = self._place.client.submit(Order(self.job, checkpoints, started_from))
         self._born = now
         self._become(Condition.STARTING, now)
 
-    def _await_submission(self, submission: SubmissionProcess, now: float) -> None:
+    def _await_submission(self, submission: RunningSubmission, now: float) -> None:
         if submission.running:
             if now - self._born > TIMEOUT_S:
                 submission.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stack.errors import PartFailed
 from stack.jars import broker_classpath, ensure_jars
-from stack.java import packaged_java_home
+from stack.java import COMPILE_LATE, COMPILE_QUICKLY, packaged_java_home
 from stack.log4j import log_properties
 from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
@@ -73,7 +73,7 @@ def broker_part(folder: Path, port: int, controller_port: int, *, log: Path, jav
     if not (data / "meta.properties").exists():
         _format(java, folder)
     memory = [f"-Xms{HEAP_MIB // 2}m", f"-Xmx{HEAP_MIB}m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
-    command = [*java, *memory, "kafka.Kafka", str(folder / "server.properties")]
+    command = [*java, *memory, *COMPILE_LATE, "kafka.Kafka", str(folder / "server.properties")]
     return Part("kafka", lambda: command, lambda: answers(LOOPBACK, port), log, port, out=log.with_suffix(".out"), folder=folder)
 
 
@@ -95,7 +95,7 @@ def start_broker(folder: Path, port: int | None = None, *, java_home: Path | Non
 
 def _format(java: list[str], folder: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22].replace("-", "A")
-    quick = [java[0], "-XX:TieredStopAtLevel=1", "-Xmx128m", *java[1:]]
+    quick = [java[0], *COMPILE_QUICKLY, "-Xmx128m", *java[1:]]
     command = [*quick, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(folder / "server.properties")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if result.returncode != 0:

@@ -29,6 +29,7 @@ from stack.parts import Parts
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
 from stack.state import Addresses, Condition, Phase, StackState, StateFile
+from stack.submission import SubmissionClient
 from stack.topics import create_topics, holds_records
 
 TICK_S = 0.1
@@ -52,6 +53,7 @@ class Supervisor:
         self._next_topics = self._next_jobs = 0.0
         self._overview: dict[str, JobOverview] | None = None
         self._jobs: dict[str, JobKeeper] = {}
+        self._client: SubmissionClient | None = None
         me = psutil.Process(os.getpid())
         addresses = Addresses(
             kafka=self._settings.kafka, redis=self._settings.redis, flink_rest=plan.flink_rest, api=f"http://{LOOPBACK}:{plan.ports['api']}"
@@ -81,21 +83,24 @@ class Supervisor:
         for name in parts.build():
             self._say(f"{name}: in hand")
             self._tick_parts(parts)
-        place = self._place(parts)
+        client = SubmissionClient(self._plan.flink_rest, self._folder.logs, {**parts.client_environment, **self._plan.settings})
+        if self._plan.jobs:
+            client.start()
+        self._client = client
+        place = self._place(client)
         self._jobs = {job: JobKeeper(job, place, now=time.time()) for job in JOBS if job in self._plan.jobs}
         while not self._signals:
             self._tick(parts)
             time.sleep(TICK_S)
 
-    def _place(self, parts: Parts) -> JobPlace:
+    def _place(self, client: SubmissionClient) -> JobPlace:
         return JobPlace(
             rest=self._rest,
             own_cluster=self._plan.flink is None,
             history=History(self._folder.jobs),
             checkpoints=self._folder.checkpoints,
             savepoints=self._folder.savepoints,
-            logs=self._folder.logs,
-            environment={**parts.client_environment, **self._plan.settings},
+            client=client,
             has_output=lambda topic: holds_records(self._settings, topic),
         )
 
@@ -124,6 +129,8 @@ class Supervisor:
         for keeper in self._jobs.values():
             keeper.tick(now, self._overview, can_submit=can_submit)
         self._state.jobs = [keeper.state for keeper in self._jobs.values()]
+        if self._client is not None:
+            self._client.tick(now)
 
     def _ask_flink(self) -> dict[str, JobOverview] | None:
         try:
@@ -170,6 +177,8 @@ class Supervisor:
         self._enter(Phase.STOPPING)
         self._write()
         self._stop_jobs(parts)
+        if self._client is not None:
+            self._client.stop()
         # Flink's two and the API at once; then what they have written to.
         groups = [("api", "taskmanager", "jobmanager"), ("redis",), ("kafka",)]
         own = {keeper.part.name: keeper for keeper in parts.own()}

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import redis
 
-from schemas.parsing import encode
+from schemas.parsing import encode, record_parser
 from schemas.records import Aggregate, LabelState, Prediction, Quality, State
 from store import scripts
 from store.connect import redis_unavailable
@@ -59,12 +59,14 @@ class RedisWriter:
         except redis.RedisError as error:
             raise redis_unavailable(self._client, error) from error
 
-    def write_predictions(self, batch: Sequence[Prediction]) -> None:
-        """Write predictions; of an event that was predicted twice, the first one written stays."""
+    def write_predictions(self, batch: Sequence[bytes]) -> None:
+        """Write encoded predictions; of an event that was predicted twice, the first one written stays."""
         by_task: dict[str, list[tuple[str, int, str, str]]] = defaultdict(list)
-        for p in batch:
-            shown = p if len(p.text) <= TEXT_SHOWN else shorten(p)
-            by_task[p.task].append((p.event_id, p.predicted_at, p.label or NO_LABEL, encode(shown).decode()))
+        for data in batch:
+            p = _parse_indexed(data)
+            # A prediction that is short as a whole has a short text, and is kept as it is.
+            shown = data if len(data) <= TEXT_SHOWN else encode(shorten(_parse_prediction(data)))
+            by_task[p.task].append((p.event_id, p.predicted_at, p.label or NO_LABEL, shown.decode()))
         self._run(self._prediction_calls(by_task))
 
     def _prediction_calls(self, by_task: dict[str, list[tuple[str, int, str, str]]]) -> Iterator[_Call]:
@@ -122,8 +124,23 @@ class RedisWriter:
             raise redis_unavailable(self._client, error) from error
 
 
+class _Indexed(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a prediction by which it is found."""
+
+    event_id: str
+    task: str
+    label: str | None
+    predicted_at: int
+
+
+_parse_indexed = record_parser(_Indexed)
+_parse_prediction = record_parser(Prediction)
+
+
 def shorten(prediction: Prediction) -> Prediction:
-    """Cut the text to one character more than is shown: the one says that there was more."""
+    """Cut a text that is too long to one character more than is shown: the one says that there was more."""
+    if len(prediction.text) <= TEXT_SHOWN:
+        return prediction
     return msgspec.structs.replace(prediction, text=prediction.text[: TEXT_SHOWN + 1])
 
 

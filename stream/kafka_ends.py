@@ -65,8 +65,8 @@ def raw_source(tables: StreamTableEnvironment, settings: Settings, topic: Topic,
 
 def heartbeat_source(tables: StreamTableEnvironment) -> Table:
     """Return a table of one row a second, without end."""
-    tables.execute_sql("CREATE TEMPORARY TABLE heartbeat (beat INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1')")
-    return tables.from_path("heartbeat")
+    tables.execute_sql("CREATE TEMPORARY TABLE heartbeat_in (beat INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1')")
+    return tables.from_path("heartbeat_in")
 
 
 def add_sink(

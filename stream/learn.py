@@ -34,7 +34,7 @@ def learn(
         .uid("learn-feedback")
         .name("read feedback")
     )
-    matched = tables.to_changelog_stream(_match(tables, labels, predictions, settings))
+    matched = tables.to_changelog_stream(_match(tables, labels, predictions))
     decisions = (
         matched.key_by(ledger_key, key_type=Types.STRING())
         .process(Ledger(settings), output_type=DECISION)
@@ -51,21 +51,19 @@ def learn(
     return learned.union(labels.get_side_output(REJECTED))
 
 
-def _match(tables: StreamTableEnvironment, labels: DataStream, predictions: Table, settings: Settings) -> Table:
-    """Join each label with the first prediction of its event; a label whose event is not here comes with null first.
+def _match(tables: StreamTableEnvironment, labels: DataStream, predictions: Table) -> Table:
+    """Bring each label together with the first prediction of its event; a label whose event is not here comes with null first.
 
-    Both sides are kept for `label_wait_s`, the event ids for `event_known_s` (the job's general lifetime of state).
+    One state an event, written once by each record: a join would keep two, and search one of them for every prediction.
     """
     tables.create_temporary_view("incoming_labels", as_table(tables, labels, INCOMING.get_field_names()))
     tables.create_temporary_view("all_predictions", predictions)
-    tables.execute_sql(
-        "CREATE TEMPORARY VIEW first_predictions AS SELECT task, record_key, record_value FROM ("
-        " SELECT task, record_key, record_value,"
-        "  ROW_NUMBER() OVER (PARTITION BY task, record_key ORDER BY arrived ASC) AS nth FROM all_predictions"
-        ") WHERE nth = 1"
-    )
-    wait = f"{settings.label_wait_s}s"
     return tables.sql_query(
-        f"SELECT /*+ STATE_TTL('l' = '{wait}', 'p' = '{wait}') */ l.task, l.event_id, l.incoming, p.record_value"
-        " FROM incoming_labels AS l LEFT JOIN first_predictions AS p ON l.task = p.task AND l.event_id = p.record_key"
+        "SELECT task, event_id, incoming, prediction FROM ("
+        " SELECT task, event_id, LAST_VALUE(incoming) AS incoming, FIRST_VALUE(prediction) AS prediction FROM ("
+        "  SELECT task, event_id, incoming, CAST(NULL AS BYTES) AS prediction FROM incoming_labels"
+        "  UNION ALL"
+        "  SELECT task, record_key AS event_id, CAST(NULL AS BYTES) AS incoming, record_value AS prediction FROM all_predictions"
+        " ) GROUP BY task, event_id"
+        ") WHERE incoming IS NOT NULL"
     )

@@ -27,6 +27,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
+from stream.interpreter import collect_garbage_rarely
 from stream.replicas import LoadReplica
 from stream.rows import out
 from stream.snapshotter import Snapshotter
@@ -56,6 +57,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the state; the replicas follow with the first element, when the key is known."""
         warm_up()
+        collect_garbage_rarely()
         prefix = self._settings.topic_prefix
         self._log_topic = prefix + Topic.MODEL_LOG
         self._states_topic = prefix + Topic.LABEL_STATES

@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from stream.clock import now_ms
 from stream.drill import Drill
+from stream.interpreter import collect_garbage_rarely
 from stream.replicas import LoadReplica
 from stream.rows import out
 
@@ -29,6 +30,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         """Rebuild every replica from the newest snapshot and the log, before the first event."""
         settings = self._settings
         warm_up()
+        collect_garbage_rarely()
         self._events_topic = settings.topic_prefix + Topic.EVENTS
         self._predictions_topic = settings.topic_prefix + Topic.PREDICTIONS
         self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS

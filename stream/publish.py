@@ -7,7 +7,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream.redis_operators import MarkAlive, WriteCounts, WriteLabelStates, WritePredictions, WriteQuality
+from stream.read_model import UPDATE_COLUMNS, Kind, WriteReadModel
 from stream.rows import OUT
 
 SINK_TOPICS = (Topic.AGGREGATES,)
@@ -17,7 +17,11 @@ _WINDOWS_MS = {"minute": _MINUTE_MS, "hour": 60 * _MINUTE_MS, "day": 24 * 60 * _
 # A count's state outlives its window by far; after that no prediction can fall into it, since Kafka stamps them on arrival.
 _STATE_TTL = {"minute": "2h", "hour": "2d", "day": "3d"}
 
-_COUNT_COLUMNS = "name, task, label, granularity, start_ms, total"
+_NOTHING = {
+    "batch": "ARRAY[CAST(X'' AS BYTES)]",
+    **dict.fromkeys(("name", "task", "label", "granularity"), "CAST(NULL AS STRING)"),
+    **dict.fromkeys(("start_ms", "total"), "CAST(NULL AS BIGINT)"),
+}
 
 
 def publish(
@@ -31,21 +35,21 @@ def publish(
         quality: record_value BYTES, arrived.
         heartbeat: a row now and then, whatever it holds: with each one the job says that it lives.
     """
-    tables.create_temporary_view("predictions", predictions)
-    tables.create_temporary_view("label_states", label_states)
-    tables.create_temporary_view("quality", quality)
-    for view, writer in (
-        ("predictions", WritePredictions(settings)),
-        ("label_states", WriteLabelStates(settings)),
-        ("quality", WriteQuality(settings)),
-    ):
-        batches = tables.to_data_stream(tables.sql_query(batches_query(view, settings.publish_interval_ms)))
-        name = view.replace("_", "-")
-        batches.process(writer, output_type=OUT).uid(f"publish-{name}").name(f"{name} to Redis")
-    beats = tables.to_data_stream(heartbeat)
-    beats.process(MarkAlive(settings), output_type=OUT).uid("publish-heartbeat").name("heartbeat to Redis")
-    counts = tables.to_changelog_stream(tables.sql_query(counts_query()))
-    return counts.process(WriteCounts(settings), output_type=OUT).uid("publish-counts").name("counts to Redis")
+    views = {Kind.PREDICTIONS: predictions, Kind.LABEL_STATES: label_states, Kind.QUALITY: quality, Kind.HEARTBEAT: heartbeat}
+    for name, table in views.items():
+        tables.create_temporary_view(name, table)
+    # One query, so that each topic is read once for its batches and its counts.
+    queries = [_update(kind, batches_query(kind, settings.publish_interval_ms)) for kind in views if kind is not Kind.HEARTBEAT]
+    queries += [_update(Kind.HEARTBEAT, f"SELECT * FROM {Kind.HEARTBEAT}"), _update(Kind.COUNT, counts_query())]
+    updates = tables.to_changelog_stream(tables.sql_query(" UNION ALL ".join(queries)))
+    return updates.process(WriteReadModel(settings), output_type=OUT).uid("publish-read-model").name("read model to Redis")
+
+
+def _update(kind: Kind, query: str) -> str:
+    """Return the query with all of `UPDATE_COLUMNS`; those that its kind does not have are null."""
+    own = {Kind.HEARTBEAT: set(), Kind.COUNT: set(UPDATE_COLUMNS) - {"kind", "batch"}}.get(kind, {"batch"})
+    columns = [f"'{kind}' AS kind", *(name if name in own else f"{null} AS {name}" for name, null in _NOTHING.items())]
+    return f"SELECT {', '.join(columns)} FROM ({query})"
 
 
 def batches_query(view: str, interval_ms: int) -> str:
@@ -75,4 +79,5 @@ def counts_query() -> str:
         f" UNION ALL SELECT task, {previous} AS label, CAST(-1 AS BIGINT) AS delta FROM label_states WHERE {previous} IS NOT NULL"
         ") GROUP BY task, label"
     )
-    return " UNION ALL ".join(f"SELECT {_COUNT_COLUMNS} FROM ({query})" for query in (*windows, totals, states))
+    columns = "name, task, label, granularity, start_ms, total"
+    return " UNION ALL ".join(f"SELECT {columns} FROM ({query})" for query in (*windows, totals, states))

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import redis
 
+from schemas.parsing import encode
 from schemas.records import (
     Aggregate,
     ClassQuality,
@@ -27,6 +28,10 @@ from store.writer import TEXT_SHOWN, RedisWriter
 pytestmark = pytest.mark.integration
 
 NOW = int(time.time() * 1000)
+
+
+def encode_all(batch: list[Prediction]) -> list[bytes]:
+    return [encode(prediction) for prediction in batch]
 
 
 def prediction(
@@ -73,8 +78,8 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
 
 def test_predictions_with_filters(api: httpx.Client, writer: RedisWriter) -> None:
     assert api.get("/v1/predictions").json() == {"task": "default", "predictions": [], "next": None}
-    writer.write_predictions([prediction(f"e{n}", n, label=["a", "b", None][n % 3], p=0.1 * n) for n in range(9)])
-    writer.write_predictions([prediction("m", 1, task="mood")])
+    writer.write_predictions(encode_all([prediction(f"e{n}", n, label=["a", "b", None][n % 3], p=0.1 * n) for n in range(9)]))
+    writer.write_predictions(encode_all([prediction("m", 1, task="mood")]))
     shown = api.get("/v1/predictions").json()["predictions"]
     assert [p["event_id"] for p in shown] == [f"e{n}" for n in range(8, -1, -1)]
     assert (shown[0]["label"], shown[0]["confidence"], shown[0]["proba"]) == (None, 0, {})
@@ -94,13 +99,13 @@ def test_predictions_with_filters(api: httpx.Client, writer: RedisWriter) -> Non
 
 
 def test_pages_do_not_shift_while_predictions_arrive(api: httpx.Client, writer: RedisWriter) -> None:
-    writer.write_predictions([prediction(f"e{n:03}", n // 4) for n in range(100)])
+    writer.write_predictions(encode_all([prediction(f"e{n:03}", n // 4) for n in range(100)]))
     seen: list[str] = []
     query: dict[str, str | int] = {"limit": 9}
     for number in range(100):
         page = api.get("/v1/predictions", params=query).json()
         seen += [p["event_id"] for p in page["predictions"]]
-        writer.write_predictions([prediction(f"new{number}", 1000 + number)])
+        writer.write_predictions(encode_all([prediction(f"new{number}", 1000 + number)]))
         if page["next"] is None:
             break
         query["cursor"] = page["next"]
@@ -111,7 +116,7 @@ def test_pages_do_not_shift_while_predictions_arrive(api: httpx.Client, writer: 
 def test_one_prediction_with_its_label(api: httpx.Client, writer: RedisWriter, event_id: str) -> None:
     url = "/v1/predictions/" + "".join(f"%{byte:02X}" for byte in event_id.encode())
     problem(api.get(url), 404)
-    writer.write_predictions([prediction(event_id, 1)])
+    writer.write_predictions(encode_all([prediction(event_id, 1)]))
     shown = api.get(url).json()
     assert (shown["event_id"], shown["label_state"], shown["label_seq"], shown["truth"], shown["correct"]) == (
         event_id,
@@ -127,7 +132,7 @@ def test_one_prediction_with_its_label(api: httpx.Client, writer: RedisWriter, e
 
 
 def test_long_texts_are_shown_cut(api: httpx.Client, writer: RedisWriter) -> None:
-    writer.write_predictions([prediction("long", 1, text="x" * 5000), prediction("fits", 2, text="x" * TEXT_SHOWN)])
+    writer.write_predictions(encode_all([prediction("long", 1, text="x" * 5000), prediction("fits", 2, text="x" * TEXT_SHOWN)]))
     shown = {p["event_id"]: p for p in api.get("/v1/predictions").json()["predictions"]}
     assert (len(shown["long"]["text"]), shown["long"]["text_truncated"]) == (TEXT_SHOWN, True)
     assert (len(shown["fits"]["text"]), shown["fits"]["text_truncated"]) == (TEXT_SHOWN, False)
@@ -211,7 +216,7 @@ def test_unknown_paths_and_methods_are_problems(api: httpx.Client) -> None:
 
 
 def test_redis_away_is_a_503_with_advice_and_passes(api: httpx.Client, redis_part: Part, writer: RedisWriter) -> None:
-    writer.write_predictions([prediction("e1", 1)])
+    writer.write_predictions(encode_all([prediction("e1", 1)]))
     assert api.get("/v1/predictions/e1").status_code == 200
     redis_part.stop()
     for path in ("predictions", "predictions/e1", "labels/e1", "counts", "quality"):

@@ -193,7 +193,7 @@ class Jobs:
         for record, prediction in zip(records, batch, strict=True):
             for granularity, width in WIDTHS.items():
                 self.counts[prediction.label or "", granularity, record.timestamp - record.timestamp % width] += 1
-        writer.write_predictions(batch)
+        writer.write_predictions([record.value for record in records])
         writer.write_aggregates(
             [
                 Aggregate(name="predictions", task="default", label=label, granularity=granularity, start=start, count=count)  # type: ignore[arg-type]  # names come from a loop

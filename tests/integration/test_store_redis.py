@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from schemas.parsing import encode
 from schemas.records import (
     Aggregate,
     FeedbackRef,
@@ -31,6 +32,10 @@ from store.writer import HISTORY, TEXT_SHOWN, RedisWriter
 pytestmark = pytest.mark.integration
 
 NOW = int(time.time() * 1000)
+
+
+def encode_all(batch: list[Prediction]) -> list[bytes]:
+    return [encode(prediction) for prediction in batch]
 
 
 def prediction(
@@ -74,7 +79,7 @@ def reader(redis_client: redis.Redis) -> RedisReader:
 
 
 def test_predictions_come_latest_first_and_by_filter(writer: RedisWriter, reader: RedisReader) -> None:
-    writer.write_predictions([prediction(n, label="ab"[n % 2], p=n / 10) for n in range(10)])
+    writer.write_predictions(encode_all([prediction(n, label="ab"[n % 2], p=n / 10) for n in range(10)]))
     assert [p.event_id for p in reader.predictions("default", limit=3).predictions] == ["e9", "e8", "e7"]
     assert [p.event_id for p in reader.predictions("default", label="a").predictions] == ["e8", "e6", "e4", "e2", "e0"]
     sure = reader.predictions("default", label="a", min_confidence=0.6)
@@ -86,20 +91,20 @@ def test_predictions_come_latest_first_and_by_filter(writer: RedisWriter, reader
 
 def test_a_prediction_comes_back_as_it_was(writer: RedisWriter, reader: RedisReader) -> None:
     odd = prediction(1, label="5:é\x00\n☃", text="a\x00:\n☃")
-    writer.write_predictions([odd])
+    writer.write_predictions(encode_all([odd]))
     assert reader.prediction("default", "e1") == odd
     assert reader.predictions("default", label=odd.label).predictions == [odd]
     assert reader.prediction("default", "e2") is None
 
 
 def test_no_label_has_an_index_of_its_own(writer: RedisWriter, reader: RedisReader) -> None:
-    writer.write_predictions([prediction(1, label=None), prediction(2)])
+    writer.write_predictions(encode_all([prediction(1, label=None), prediction(2)]))
     assert [p.event_id for p in reader.predictions("default", label=NO_LABEL).predictions] == ["e1"]
     assert reader.predictions("default", label=NO_LABEL).predictions[0].label is None
 
 
 def test_long_texts_are_cut(writer: RedisWriter, reader: RedisReader) -> None:
-    writer.write_predictions([prediction(1, text="x" * 100_000)])
+    writer.write_predictions(encode_all([prediction(1, text="x" * 100_000)]))
     stored = reader.prediction("default", "e1")
     assert stored is not None
     assert len(stored.text) == TEXT_SHOWN + 1
@@ -109,7 +114,7 @@ def test_memory_is_bounded(writer: RedisWriter, reader: RedisReader, redis_clien
     order = list(range(500))
     random.Random(1).shuffle(order)
     for start in range(0, 500, 70):
-        writer.write_predictions([prediction(n, label=f"l{n % 7}") for n in order[start : start + 70]])
+        writer.write_predictions(encode_all([prediction(n, label=f"l{n % 7}") for n in order[start : start + 70]]))
         writer.write_label_states([state(n, State.TRAINED, event=f"e{n}", at=n, seq=n) for n in order[start : start + 70]])
     newest = [f"e{n}" for n in range(499, 449, -1)]
     assert [p.event_id for p in reader.predictions("default", limit=1000).predictions] == newest
@@ -120,9 +125,9 @@ def test_memory_is_bounded(writer: RedisWriter, reader: RedisReader, redis_clien
 
 
 def test_the_first_prediction_of_an_event_counts(writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis) -> None:
-    writer.write_predictions([prediction(1, label="a"), prediction(1, label="b", at=NOW + 99)])
+    writer.write_predictions(encode_all([prediction(1, label="a"), prediction(1, label="b", at=NOW + 99)]))
     before = dump(redis_client)
-    writer.write_predictions([prediction(1, label="b", at=NOW + 99)])
+    writer.write_predictions(encode_all([prediction(1, label="b", at=NOW + 99)]))
     assert dump(redis_client) == before
     assert [p.label for p in reader.predictions("default").predictions] == ["a"]
     assert reader.predictions("default", label="b").predictions == []
@@ -132,18 +137,18 @@ def test_older_batches_written_again_change_nothing(writer: RedisWriter, redis_c
     batches = [[prediction(n, label=f"l{n % 3}") for n in range(start, start + 40)] for start in range(0, 200, 40)]
     states = [[state(10 * i + j, State.WAITING if i % 2 == 0 else State.TRAINED, event=f"e{j}", at=i) for j in range(10)] for i in range(6)]
     for batch, labels in zip(batches, states[1:], strict=True):
-        writer.write_predictions(batch)
+        writer.write_predictions(encode_all(batch))
         writer.write_label_states(labels)
     before = dump(redis_client)
     for batch, labels in zip(batches, states[1:], strict=True):
-        writer.write_predictions(batch)
+        writer.write_predictions(encode_all(batch))
         writer.write_label_states(labels)
     assert dump(redis_client) == before
 
 
 def test_tasks_and_namespaces_are_apart(writer: RedisWriter, redis_client: redis.Redis) -> None:
-    writer.write_predictions([prediction(1, task="x"), prediction(2, task="y")])
-    RedisWriter(redis_client, recent=5, topic_prefix="shop-").write_predictions([prediction(3, task="x")])
+    writer.write_predictions(encode_all([prediction(1, task="x"), prediction(2, task="y")]))
+    RedisWriter(redis_client, recent=5, topic_prefix="shop-").write_predictions(encode_all([prediction(3, task="x")]))
     reader = RedisReader(redis_client)
     assert [p.event_id for p in reader.predictions("x").predictions] == ["e1"]
     assert [p.event_id for p in reader.predictions("y").predictions] == ["e2"]
@@ -169,13 +174,13 @@ def test_paging_is_stable_while_predictions_arrive(
 ) -> None:
     writer = RedisWriter(redis_client, recent=1000)
     first = [prediction(n, at=NOW + n // 20 if same_time else None) for n in range(100)]
-    writer.write_predictions(first)
+    writer.write_predictions(encode_all(first))
     expected = [p.event_id for p in reader.predictions("default", limit=1000).predictions]
 
     def arrivals() -> Iterator[None]:
         for number in range(100, 1000):
             late = [prediction(number, at=NOW + 1000 + number), prediction(number + 5000, at=NOW + 1000 + number)]
-            writer.write_predictions(late)
+            writer.write_predictions(encode_all(late))
             yield
 
     assert pages(reader, 7, arrivals(), min_confidence) == expected
@@ -183,9 +188,9 @@ def test_paging_is_stable_while_predictions_arrive(
 
 
 def test_a_cursor_outlives_its_prediction(writer: RedisWriter, reader: RedisReader) -> None:
-    writer.write_predictions([prediction(n) for n in range(50)])
+    writer.write_predictions(encode_all([prediction(n) for n in range(50)]))
     page = reader.predictions("default", limit=10)
-    writer.write_predictions([prediction(n) for n in range(50, 75)])
+    writer.write_predictions(encode_all([prediction(n) for n in range(50, 75)]))
     rest = reader.predictions("default", limit=100, after=page.next)
     assert [p.event_id for p in rest.predictions] == [f"e{n}" for n in range(39, 24, -1)]
     assert rest.next is None
@@ -285,13 +290,13 @@ def test_the_generation_tells_an_emptied_redis(writer: RedisWriter, reader: Redi
     redis_client.flushall()
     assert writer.ensure_generation()
     redis_client.flushall()
-    RedisWriter(redis_client, recent=5).write_predictions([])
+    RedisWriter(redis_client, recent=5).write_predictions(encode_all([]))
     assert reader.generation()
 
 
 def test_every_key_lies_in_the_namespace(redis_client: redis.Redis) -> None:
     writer = RedisWriter(redis_client, recent=5, topic_prefix="p.")
-    writer.write_predictions([prediction(1)])
+    writer.write_predictions(encode_all([prediction(1)]))
     writer.write_label_states([state(1, State.TRAINED)])
     writer.write_quality(quality(1, 1))
     writer.write_aggregates([aggregate("a", 1, NOW)])
@@ -305,7 +310,7 @@ def test_no_redis_says_what_to_do(redis_part: Part, redis_client: redis.Redis) -
     redis_part.stop()
     for ask in (
         lambda: check_redis(redis_client),
-        lambda: RedisWriter(redis_client, recent=5).write_predictions([prediction(1)]),
+        lambda: RedisWriter(redis_client, recent=5).write_predictions(encode_all([prediction(1)])),
         lambda: RedisReader(redis_client).predictions("default"),
     ):
         with pytest.raises(RedisUnavailable, match="MILLRACE_REDIS"):
@@ -315,14 +320,14 @@ def test_no_redis_says_what_to_do(redis_part: Part, redis_client: redis.Redis) -
 
 
 def test_a_writer_goes_on_after_redis_was_away(redis_part: Part, redis_client: redis.Redis, writer: RedisWriter) -> None:
-    writer.write_predictions([prediction(1)])
+    writer.write_predictions(encode_all([prediction(1)]))
     redis_part.stop()
     with pytest.raises(RedisUnavailable):
-        writer.write_predictions([prediction(2)])
+        writer.write_predictions(encode_all([prediction(2)]))
     redis_part.start()
     redis_part.wait_healthy()
     redis_client.flushall()
-    writer.write_predictions([prediction(2)])
+    writer.write_predictions(encode_all([prediction(2)]))
     reader = RedisReader(redis_client)
     assert reader.generation()
     assert [p.event_id for p in reader.predictions("default").predictions] == ["e2"]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 WAITS = Waits(label_wait_ms=100, event_known_ms=1000)
 
 
-def prediction() -> Prediction:
+def prediction(at: int = 0) -> Prediction:
     return Prediction(
         label="a",
         proba={"a": 1.0},
@@ -26,13 +26,13 @@ def prediction() -> Prediction:
         text="t",
         meta={},
         event_ts=0,
-        predicted_at=0,
+        predicted_at=at,
         source=Position(partition=0, offset=0),
     )
 
 
-def incoming(offset: int, label: str) -> Incoming:
-    return Incoming(feedback=Feedback(event_id="e", label=label), at=Position(partition=0, offset=offset))
+def incoming(offset: int, label: str, time: int = 0) -> Incoming:
+    return Incoming(feedback=Feedback(event_id="e", label=label), at=Position(partition=0, offset=offset, time=time))
 
 
 def states(decisions: list[Decision]) -> list[tuple[int, State, State | None]]:
@@ -78,6 +78,17 @@ def test_label_without_event_is_an_orphan_for_good() -> None:
     assert expire(left, now=1100) == (None, [])
 
 
+def test_label_that_comes_after_the_wait_is_expired_and_teaches_nothing() -> None:
+    account, decisions = settle(Account(), incoming(0, "a", time=101), prediction(), now=101, waits=WAITS)
+    assert states(decisions) == [(0, State.EXPIRED, None)]
+    assert (decisions[0].prediction, account.label) == (None, None)
+
+
+def test_label_counts_as_in_time_by_its_own_clock_however_late_it_is_read() -> None:
+    _, decisions = settle(Account(), incoming(0, "a", time=100), prediction(), now=900, waits=WAITS)
+    assert states(decisions) == [(0, State.TRAINED, None)]
+
+
 @given(st.integers(0, 99))
 def test_nothing_expires_early(now: int) -> None:
     account, _ = settle(Account(), incoming(0, "a"), None, now=0, waits=WAITS)
@@ -93,7 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now = 0
         self.sent: list[Incoming] = []
         self.said: list[Decision] = []
-        self.known = False
+        self.prediction: Prediction | None = None
 
     def _settle(self, label: Incoming, match: Prediction | None) -> None:
         self.account, decisions = settle(self.account or Account(), label, match, now=self.now, waits=WAITS)
@@ -101,19 +112,19 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(label=st.sampled_from("ab"))
     def send(self, label: str) -> None:
-        self.sent.append(incoming(len(self.sent), label))
-        self._settle(self.sent[-1], prediction() if self.known else None)
+        self.sent.append(incoming(len(self.sent), label, self.now))
+        self._settle(self.sent[-1], self.prediction)
 
     @rule(data=st.data())
     def event_arrives(self, data: st.DataObject) -> None:
-        self.known = True
+        self.prediction = self.prediction or prediction(self.now)
         for label in data.draw(st.permutations(self.sent)):
-            self._settle(label, prediction())
+            self._settle(label, self.prediction)
 
     @rule(data=st.data())
     def row_comes_again(self, data: st.DataObject) -> None:
         if self.sent:
-            self._settle(data.draw(st.sampled_from(self.sent)), prediction() if self.known else None)
+            self._settle(data.draw(st.sampled_from(self.sent)), self.prediction)
 
     @rule(passed=st.integers(1, 60))
     def time_passes(self, passed: int) -> None:
@@ -141,10 +152,18 @@ class LedgerMachine(RuleBasedStateMachine):
             if decision.state is State.ORPHAN:
                 continue
             label = decision.incoming.feedback.label
-            expected = State.TRAINED if standing is None else State.DUPLICATE if label == standing else State.CORRECTED
+            expected = self.expected(decision.incoming, standing)
             assert decision.state is expected
-            assert (decision.prediction is not None) == (expected is not State.DUPLICATE)
-            standing = label
+            assert (decision.prediction is not None) == (expected in (State.TRAINED, State.CORRECTED))
+            standing = standing if expected is State.EXPIRED else label
+
+    def expected(self, label: Incoming, standing: str | None) -> State:
+        assert self.prediction is not None
+        if label.feedback.label == standing:
+            return State.DUPLICATE
+        if label.at.time > self.prediction.predicted_at + WAITS.label_wait_ms:
+            return State.EXPIRED
+        return State.TRAINED if standing is None else State.CORRECTED
 
 
 TestLedgerMachine = LedgerMachine.TestCase
