@@ -87,6 +87,7 @@ class SubmissionClient:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process unless it runs: it is ready for orders some seconds later, and takes them at once."""
+        self._idle_since = None
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.stop()
@@ -102,7 +103,7 @@ class SubmissionClient:
                 start_new_session=True,
             )
         self._answers = self._out.open("rb")
-        self._partial, self._idle_since = b"", None
+        self._partial = b""
         return self._process
 
     def submit(self, order: Order) -> RunningSubmission:
@@ -112,7 +113,6 @@ class SubmissionClient:
         line = msgspec.json.encode({"job": order.job, "checkpoints": str(order.checkpoints), "from": order.started_from})
         submission = RunningSubmission(order, self, process)
         self._open.append(submission)
-        self._idle_since = None
         try:
             if process.stdin is not None:
                 process.stdin.write(line + b"\n")

@@ -130,6 +130,9 @@ class Supervisor:
             keeper.tick(now, self._overview, can_submit=can_submit)
         self._state.jobs = [keeper.state for keeper in self._jobs.values()]
         if self._client is not None:
+            if self._overview is None and self._jobs and self._plan.flink is None:
+                # Our JobManager is gone, or not here yet: its jobs will have to be submitted as soon as it answers.
+                self._client.start()
             self._client.tick(now)
 
     def _ask_flink(self) -> dict[str, JobOverview] | None:

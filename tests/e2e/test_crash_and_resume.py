@@ -24,7 +24,7 @@ from stack.generator import generate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-EVENTS = 6000
+EVENTS = 12_000
 SNIPS = Path(__file__).parents[3] / "shared" / "data" / "snips7.jsonl.gz"
 
 
@@ -79,7 +79,7 @@ def check_exact(report_file: Path) -> dict[str, object]:
 
 
 def test_crashes_lose_nothing_and_repeat_nothing(stack: Stack, stream: Path, tmp_path: Path) -> None:
-    with replay(stack, stream, tmp_path / "r.json", "--rate", "400") as process:
+    with replay(stack, stream, tmp_path / "r.json", "--rate", "300") as process:
         wait_until(lambda: committed(stack, Topic.MODEL_LOG) > EVENTS // 10, "labels are learned")
         os.kill(stack.pids()["taskmanager"], signal.SIGKILL)
         before = committed(stack, Topic.PREDICTIONS)
