@@ -67,6 +67,7 @@ $(STAMP): build.lock requirements.lock dev.lock pyproject.toml
 	@[ "$$(cat $(VENV)/.place 2>/dev/null)" = "$(CURDIR)" ] || $(PYTHON) -m venv --clear $(VENV)
 	@echo "$(CURDIR)" >$(VENV)/.place
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r build.lock
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock dev.lock build.lock
+	@# Compiled here, once: the interpreter inside a TaskManager writes no bytecode, and would compile for 5 s after each crash.
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock dev.lock build.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --editable .
 	@echo "$(CURDIR)" >$(STAMP)

@@ -55,8 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     classify_parallelism: Positive = 1
     label_wait_s: Positive = 24 * 3600
     event_known_s: Positive = 7 * 24 * 3600
-    snapshot_interval_s: Positive = 60
-    snapshot_labels: Positive = 20_000
+    snapshot_interval_s: Positive = 20
+    snapshot_labels: Positive = 10_000
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2)] = 5
     quality_window: Positive = 1000
     max_text_bytes: Positive = 1024 * 1024

@@ -18,6 +18,8 @@ TM_TASK_HEAP_MIB = 700
 TM_MANAGED_MIB = 64
 TM_NETWORK_MIB = 128
 METASPACE_MIB = 320
+LONG_MS = 200 * 24 * 3600 * 1000
+"""The scheduler of Flink's actors takes no delay above 248 days."""
 WORKING_FOLDERS = ("tmp", "blob", "work", "rocksdb-logs")
 """Inside Flink's folder: what its processes keep while they live."""
 
@@ -92,6 +94,8 @@ def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
         # A process that is gone is noticed by its closed connection after two heartbeats; the time-out is for one that hangs.
         "heartbeat.interval": "1 s",
         "heartbeat.timeout": "8 s",
+        # Jobs that are restarted wait for the TaskManager to come back. By default they fail at once and back off, ever longer.
+        "resourcemanager.standalone.start-up-time": str(LONG_MS),
         "jobmanager.execution.failover-strategy": "region",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "python.execution-mode": "thread",

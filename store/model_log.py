@@ -46,8 +46,8 @@ class _Part:
         # With isolation read_committed this is the last stable offset: nothing open or aborted lies before it.
         self.end: int = consumer.end_offsets([self._at], timeout_ms=KAFKA_REQUEST_MS)[self._at]
 
-    def read(self, start: int, end: int) -> Iterator[AnyLogEntry]:
-        """Yield the entries of the task's records in start ≤ offset < end."""
+    def read(self, start: int, end: int) -> Iterator[tuple[int, AnyLogEntry]]:
+        """Yield offset and entry of the task's records in start ≤ offset < end."""
         self._consumer.seek(self._at, start)
         moved = time.monotonic()
         position = start
@@ -56,7 +56,7 @@ class _Part:
                 if record.offset < end and record.value is not None:
                     entry = self._parse(record.offset, record.value)
                     if entry.task == self._task:
-                        yield entry
+                        yield record.offset, entry
             at = self._consumer.position(self._at, timeout_ms=KAFKA_REQUEST_MS)
             if at is not None and at > position:
                 position, moved = at, time.monotonic()
@@ -78,28 +78,30 @@ class ModelLogReader:
         self.kafka = kafka
         self.topic = topic
 
-    def entries(self, task: str, *, after_seq: int = 0) -> Iterator[AnyLogEntry]:
+    def entries(self, task: str, *, after_seq: int = 0, start: int | None = None) -> Iterator[AnyLogEntry]:
         """Yield the task's entries with seq > `after_seq`, in order, to the log's end as it is at the call.
+
+        `start` is the offset of an entry with a seq of at most `after_seq` + 1, where one is known; else one is looked for.
 
         Raises:
             KafkaUnavailable: if the broker or the topic is not there.
             ModelUnavailable: if the log holds something unreadable.
         """
         with self._opened(task) as part:
-            start = self._start_for(part, after_seq)
-            yield from (entry for entry in part.read(start, part.end) if entry.seq > after_seq)
+            known = self._start_for(part, after_seq) if start is None else start
+            yield from (entry for _, entry in part.read(known, part.end) if entry.seq > after_seq)
 
-    def snapshots(self, task: str) -> Generator[SnapshotEntry]:
-        """Yield the announced snapshots, newest first; reads only as far back as it is iterated."""
+    def snapshots(self, task: str) -> Generator[tuple[int, SnapshotEntry]]:
+        """Yield offset and entry of the announced snapshots, newest first; reads only as far back as it is iterated."""
         with self._opened(task) as part:
             for start, end in _steps_back(part.begin, part.end):
-                found = [entry for entry in part.read(start, end) if isinstance(entry, SnapshotEntry)]
+                found = [(offset, entry) for offset, entry in part.read(start, end) if isinstance(entry, SnapshotEntry)]
                 yield from reversed(found)
 
     def newest_snapshot(self, task: str) -> SnapshotEntry | None:
         """Return the last announced snapshot, or None if none ever was."""
         with closing(self.snapshots(task)) as snapshots:
-            return next(snapshots, None)
+            return next((entry for _, entry in snapshots), None)
 
     def starts_late(self, task: str) -> bool:
         """Say whether records before the log's present start have been deleted."""
@@ -123,8 +125,8 @@ class ModelLogReader:
             return part.begin
         for start, end in _steps_back(part.begin, part.end):
             first = next(part.read(start, end), None)
-            if first is not None and first.seq <= after_seq + 1:
-                return start
+            if first is not None and first[1].seq <= after_seq + 1:
+                return first[0]
         return part.begin
 
 
@@ -168,25 +170,39 @@ def load_replica(
         ModelUnavailable: if neither an intact snapshot nor the log's start is there.
         KafkaUnavailable: if the log cannot be read.
     """
-    replica = _from_snapshot(reader, artifacts, task, up_to_seq)
+    start, replica = _from_snapshot(reader, artifacts, task, up_to_seq)
     if replica is None:
         if reader.starts_late(task) and next(reader.entries(task), None) is None:
             raise ModelUnavailable(f"task {task}: the start of {reader.topic} was deleted and no snapshot is left; restore one of them")
         replica = Replica(task, memory_mib=memory_mib, quality_window=quality_window)
-    for entry in reader.entries(task, after_seq=replica.seq):
+    return catch_up(replica, reader, start=start, up_to_seq=up_to_seq)
+
+
+def catch_up(replica: Replica, reader: ModelLogReader, *, start: int | None = None, up_to_seq: int | None = None) -> Replica:
+    """Apply the entries after the replica's seq, and return it; `start` as in `ModelLogReader.entries`.
+
+    Raises:
+        ModelUnavailable: if the log begins after the next entry.
+        KafkaUnavailable: if the log cannot be read.
+    """
+    for entry in reader.entries(replica.task, after_seq=replica.seq, start=start):
         if up_to_seq is not None and entry.seq > up_to_seq:
             break
         try:
             replica.apply(entry)
         except LogGap as error:
-            raise ModelUnavailable(f"task {task}: no intact snapshot reaches the first entry left in {reader.topic} ({error})") from error
+            raise ModelUnavailable(
+                f"task {replica.task}: no intact snapshot reaches the first entry left in {reader.topic} ({error})"
+            ) from error
     return replica
 
 
-def _from_snapshot(reader: ModelLogReader, artifacts: ArtifactFolder, task: str, up_to_seq: int | None) -> Replica | None:
-    """Return the replica of the newest intact snapshot at or before `up_to_seq`, or None if there is none."""
+def _from_snapshot(
+    reader: ModelLogReader, artifacts: ArtifactFolder, task: str, up_to_seq: int | None
+) -> tuple[int | None, Replica | None]:
+    """Return the replica of the newest intact snapshot at or before `up_to_seq`, if there is one, after the offset of its announcement."""
     with closing(reader.snapshots(task)) as snapshots:
-        for entry in snapshots:
+        for offset, entry in snapshots:
             if up_to_seq is not None and entry.at_seq > up_to_seq:
                 continue
             try:
@@ -195,6 +211,6 @@ def _from_snapshot(reader: ModelLogReader, artifacts: ArtifactFolder, task: str,
                 log.warning("task %s: snapshot at seq %d is skipped: %s", task, entry.at_seq, error)
                 continue
             if (replica.task, replica.seq) == (task, entry.at_seq):
-                return replica
+                return offset, replica
             log.warning("task %s: %s holds task %s at seq %d, not seq %d", task, entry.address, replica.task, replica.seq, entry.at_seq)
-    return None
+    return None, None

@@ -27,7 +27,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
-from stream.interpreter import collect_garbage_rarely
+from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
 from stream.rows import out
 from stream.snapshotter import Snapshotter
@@ -56,8 +56,8 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the state; the replicas follow with the first element, when the key is known."""
+        prepare_interpreter()
         warm_up()
-        collect_garbage_rarely()
         prefix = self._settings.topic_prefix
         self._log_topic = prefix + Topic.MODEL_LOG
         self._states_topic = prefix + Topic.LABEL_STATES
@@ -150,8 +150,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         """
         seq = self._seq.value() or 0
         deadline = time.monotonic() + _LOG_WAIT_S
+        replica: Replica | None = None
         while True:
-            replica = self._load_replica(self._settings, task)
+            replica = self._load_replica(self._settings, task, replica)
             if replica.seq == seq:
                 log.info("task %s: replica at seq %d", task, seq)
                 return replica

@@ -14,7 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from stream.clock import now_ms
 from stream.drill import Drill
-from stream.interpreter import collect_garbage_rarely
+from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
 from stream.rows import out
 
@@ -29,14 +29,14 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
     def open(self, runtime_context: RuntimeContext) -> None:
         """Rebuild every replica from the newest snapshot and the log, before the first event."""
         settings = self._settings
+        prepare_interpreter()
         warm_up()
-        collect_garbage_rarely()
         self._events_topic = settings.topic_prefix + Topic.EVENTS
         self._predictions_topic = settings.topic_prefix + Topic.PREDICTIONS
         self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS
         self._tasks = frozenset(settings.tasks)
         self._drill = Drill(settings.drill_folder, "classify")
-        self._replicas = {task: self._load(settings, task) for task in settings.tasks}
+        self._replicas = {task: self._load(settings, task, None) for task in settings.tasks}
 
     def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """Yield the prediction, or the dead letter, of one record of `events`."""

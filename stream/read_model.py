@@ -21,7 +21,7 @@ from store.connect import connect_redis
 from store.writer import RedisWriter
 from stream.clock import now_ms
 from stream.drill import Drill
-from stream.interpreter import collect_garbage_rarely
+from stream.interpreter import prepare_interpreter
 from stream.rows import out
 
 JOB = "publish"
@@ -48,7 +48,7 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
     def open(self, runtime_context: RuntimeContext) -> None:
         """Connect."""
         settings = self._settings
-        collect_garbage_rarely()
+        prepare_interpreter()
         self._client = connect_redis(settings.redis)
         self._writer = RedisWriter(self._client, recent=settings.recent_predictions, topic_prefix=settings.topic_prefix)
         self._drill = Drill(settings.drill_folder, JOB, look_every=1)

@@ -59,7 +59,7 @@ def collect(stream: DataStream) -> list[Out]:
         return [Out(row[0], row[1], bytes(row[2]), row[3], row[4]) for row in results]
 
 
-def new_replica(settings: Settings, task: str) -> Replica:
+def new_replica(settings: Settings, task: str, known: Replica | None = None) -> Replica:
     """Return the model of a task without a log."""
     return Replica(task, memory_mib=1, quality_window=settings.quality_window)
 

@@ -41,7 +41,7 @@ def entry(seq: int, text: str, label: str, task: str = "default") -> LabelEntry:
     )
 
 
-def trained_replica(settings: Settings, task: str) -> Replica:
+def trained_replica(settings: Settings, task: str, known: Replica | None = None) -> Replica:
     replica = new_replica(settings, task)
     if task == "default":
         for seq in range(1, 21):

@@ -147,7 +147,7 @@ def test_snapshots_newest_first(log: Log, reader: ModelLogReader, artifacts: Art
     snapshots = [entry for entry in entries if isinstance(entry, SnapshotEntry)]
     assert reader.newest_snapshot(TASK) == snapshots[-1]
     with closing(reader.snapshots(TASK)) as found:
-        assert list(found) == snapshots[::-1]
+        assert [entry for _, entry in found] == snapshots[::-1]
     assert reader.newest_snapshot(NEIGHBOUR) is None
 
 
