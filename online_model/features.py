@@ -186,7 +186,9 @@ def _normalise(counts: Values, groups: Bytes) -> Values:
     squares = np.zeros(_GROUPS, np.float64)
     for i in range(counts.size):
         squares[groups[i]] += np.float64(counts[i])
+    norms = np.sqrt(squares)
     values = np.empty(counts.size, np.float32)
     for i in range(counts.size):
-        values[i] = math.sqrt(np.float64(counts[i])) / math.sqrt(squares[groups[i]])
+        count = np.float64(counts[i])
+        values[i] = (1.0 if count == 1.0 else math.sqrt(count)) / norms[groups[i]]
     return values

@@ -18,6 +18,8 @@ from stack.submission import TIMEOUT_S, Order, RunningSubmission, SubmissionClie
 
 _ENDED_ELSEWHERE = "was stopped from outside; start it with `millrace job submit {job}`"
 _RETRY_S = 0.5
+_DETAILS_S = 5.0
+"""Between two looks at a healthy job's checkpoints and metrics: each makes the JobManager collect them."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class JobKeeper:
         self._born = now
         self._stop: _Stop | None = None
         self._cleaned = False
+        self._next_details = now
         self._chosen: tuple[bool, str | None] = (False, None)
         last = place.history.of(job)[-1:]
         self.state.id = last[0].id if last and not place.own_cluster and not last[0].savepoint else None
@@ -153,7 +156,9 @@ class JobKeeper:
         if seen is None:
             self._lost("the JobManager does not know it any more", now)
             return
-        self._read_details(flink_id, failing=not seen.all_running)
+        if self.state.state is not Condition.HEALTHY or not seen.all_running or now >= self._next_details:
+            self._next_details = now + _DETAILS_S
+            self._read_details(flink_id, failing=not seen.all_running)
         if seen.state == "FAILED":
             self._lost(self.state.error or "Flink gave it up", now)
         elif seen.over:

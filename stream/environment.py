@@ -62,6 +62,8 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
     options = {
         "pipeline.name": job.value,
         "python.execution-mode": "thread",
+        # No operator here keeps or changes a record that it was given.
+        "pipeline.object-reuse": "true",
         "parallelism.default": str(settings.classify_parallelism if job is Job.CLASSIFY else 1),
         "execution.checkpointing.interval": f"{_interval_ms(job, settings)} ms",
         "execution.checkpointing.min-pause": f"{settings.checkpoint_interval_ms // 5} ms",
