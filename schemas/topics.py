@@ -9,6 +9,9 @@ import msgspec
 MODEL_LOG_PARTITIONS = 8
 """Fixed for ever: a task's log lives in the partition that its name hashes to, and more partitions would move it."""
 
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+"""A text of 1 MiB, each byte of it a control character, has 6 MiB as JSON."""
+
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -43,7 +46,7 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
     # Appended at the broker: one clock orders all predictions, whatever the machines of the jobs say.
     stamped = {**week, "message.timestamp.type": "LogAppendTime"}
     compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(3600 * 1000)}
-    return [
+    specs = [
         TopicSpec(topic=Topic.EVENTS, partitions=partitions, config=week),
         TopicSpec(topic=Topic.FEEDBACK, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS)}),
         TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config=stamped),
@@ -53,3 +56,5 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
         TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
         TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config={"retention.ms": str(30 * _DAY_MS)}),
     ]
+    # Also on a broker whose own limit is lower: one long text must not stop a job.
+    return [msgspec.structs.replace(spec, config={**spec.config, "max.message.bytes": str(MAX_RECORD_BYTES)}) for spec in specs]

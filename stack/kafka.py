@@ -9,6 +9,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
+from schemas.topics import MAX_RECORD_BYTES
 from stack.errors import PartFailed
 from stack.jars import broker_classpath, ensure_jars
 from stack.java import COMPILE_LATE, COMPILE_QUICKLY, packaged_java_home
@@ -17,8 +18,6 @@ from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
 
 HEAP_MIB = 512
-MESSAGE_MAX_BYTES = 8 * 1024 * 1024
-"""A text of the largest size, escaped in JSON, fits (settings: max_text_bytes)."""
 _PROBE_TIMEOUT_S = 1.0
 # ApiVersions request, version 0: key 18, version, correlation id, client id "millrace" (Kafka protocol guide).
 _API_VERSIONS = struct.pack(">hhih", 18, 0, 1, 8) + b"millrace"
@@ -65,7 +64,7 @@ def broker_part(folder: Path, port: int, controller_port: int, *, log: Path, jav
     folder.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
-    values = {"host": LOOPBACK, "port": port, "controller_port": controller_port, "data": data, "message_max_bytes": MESSAGE_MAX_BYTES}
+    values = {"host": LOOPBACK, "port": port, "controller_port": controller_port, "data": data, "message_max_bytes": MAX_RECORD_BYTES}
     (folder / "server.properties").write_text(_PROPERTIES.format(**values), encoding="utf-8")
     (folder / "log4j2.properties").write_text(log_properties(log), encoding="utf-8")
     java = [str(java_home / "bin" / "java"), "-cp", ":".join(map(str, broker_classpath(jars)))]

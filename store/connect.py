@@ -14,14 +14,13 @@ from kafka.net.compat import KafkaNetClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from schemas.topics import MAX_RECORD_BYTES
+
 REDIS_CONNECT_S = 2.0
 REDIS_ANSWER_S = 10.0
 KAFKA_CONNECT_MS = 10_000
 KAFKA_REQUEST_MS = 15_000
 KAFKA_PROBE_S = 2.0
-
-MESSAGE_MAX_BYTES = 8 * 1024 * 1024
-"""Largest record that is sent; a broker may be set to accept less, and says so."""
 
 _C = TypeVar("_C")
 
@@ -129,7 +128,7 @@ def connect_producer(kafka: str) -> KafkaProducer:
         "request_timeout_ms": KAFKA_REQUEST_MS - 5_000,
         "delivery_timeout_ms": KAFKA_REQUEST_MS,
         "linger_ms": 5,
-        "max_request_size": MESSAGE_MAX_BYTES,
+        "max_request_size": MAX_RECORD_BYTES,
         "reconnect_backoff_max_ms": 1000,
     }
     return _connect(KafkaProducer, kafka, options)

@@ -8,7 +8,7 @@ from pyflink.datastream import DataStream
 from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
-from schemas.topics import Topic
+from schemas.topics import MAX_RECORD_BYTES, Topic
 from stream.rows import OUT, as_table
 
 TRANSACTION_TIMEOUT_MS = 15 * 60 * 1000
@@ -84,7 +84,7 @@ def add_sink(
         "value.fields-include": "EXCEPT_KEY",
         "properties.linger.ms": "5",
         "properties.batch.size": str(128 * 1024),
-        "properties.max.request.size": str(16 * 1024 * 1024),
+        "properties.max.request.size": str(MAX_RECORD_BYTES),
         "sink.delivery-guarantee": "at-least-once",
     }
     if exactly_once:
