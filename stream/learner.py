@@ -47,7 +47,7 @@ class LogMismatch(Exception):
 class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
     """Gives each label to be learned its seq and applies it to the task's replica; keyed by task.
 
-    The Flink state is the seq alone. The replica is rebuilt from snapshot and log at the first element after a start.
+    The Flink state is the seq alone; the replicas are rebuilt from snapshot and log when the operator is opened.
     """
 
     def __init__(self, settings: Settings, load: LoadReplica) -> None:
@@ -55,7 +55,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._load_replica = load
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Name the state; the replicas follow with the first element, when the key is known."""
+        """Name the state, and rebuild the replicas; whether they stand where the state does shows with the first element, in its key."""
         prepare_interpreter()
         warm_up()
         prefix = self._settings.topic_prefix
@@ -63,6 +63,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._states_topic = prefix + Topic.LABEL_STATES
         self._quality_topic = prefix + Topic.QUALITY
         self._seq = runtime_context.get_state(ValueStateDescriptor("seq", Types.LONG()))
+        self._loaded = {task: self._load_replica(self._settings, task, None) for task in self._settings.tasks}
         self._replicas: dict[str, Replica] = {}
         self._snapshotters: dict[str, Snapshotter] = {}
         self._ticking: set[str] = set()
@@ -133,39 +134,37 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         return out(self._states_topic, feedback.event_id, state, task=feedback.task, label=decision.state)
 
     def _replica(self, task: str) -> Replica:
-        """Return the task's replica, rebuilt if this instance has not got it yet."""
+        """Return the task's replica, at the seq of the state."""
         if task not in self._replicas:
-            replica = self._load(task)
+            replica = self._checked(self._loaded.pop(task))
             self._snapshotters[task] = Snapshotter(self._settings, ArtifactFolder(self._settings.artifacts), now_ms())
             self._replicas[task] = replica
         return self._replicas[task]
 
-    def _load(self, task: str) -> Replica:
-        """Rebuild the replica at the seq of the state.
+    def _checked(self, replica: Replica) -> Replica:
+        """Return the replica when it has reached the seq of the state.
 
         After a crash the sink commits the last checkpoint's entries while this operator starts, so they are waited for.
 
         Raises:
             LogMismatch: if the log goes beyond the state, or never reaches it.
         """
-        seq = self._seq.value() or 0
+        task, seq = replica.task, self._seq.value() or 0
         deadline = time.monotonic() + _LOG_WAIT_S
-        replica: Replica | None = None
-        while True:
-            replica = self._load_replica(self._settings, task, replica)
-            if replica.seq == seq:
-                log.info("task %s: replica at seq %d", task, seq)
-                return replica
-            if replica.seq > seq:
-                raise LogMismatch(
-                    f"task {task}: the model log holds {replica.seq} entries, the state of learn only {seq}: "
-                    "learn was started from an old checkpoint or none; start it from its newest one"
-                )
+        while replica.seq < seq:
             if time.monotonic() > deadline:
                 raise LogMismatch(
                     f"task {task}: the model log ends at {replica.seq}, the state of learn stands at {seq}: entries were lost"
                 )
             time.sleep(0.2)
+            replica = self._load_replica(self._settings, task, replica)
+        if replica.seq > seq:
+            raise LogMismatch(
+                f"task {task}: the model log holds {replica.seq} entries, the state of learn only {seq}: "
+                "learn was started from an old checkpoint or none; start it from its newest one"
+            )
+        log.info("task %s: replica at seq %d", task, seq)
+        return replica
 
 
 def _entry(replica: Replica, decision: Decision, now: int) -> LabelEntry:
