@@ -109,6 +109,8 @@ def _variables(folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jar
         "FLINK_LIB_DIR": str(lib),
         "FLINK_PLUGINS_DIR": str(distribution() / "plugins"),
         "FLINK_LOG_DIR": str(logs),
+        # Temporary files of a process that is killed stay here, and go with the next start.
+        "TMPDIR": str(folder / "tmp"),
         # Python is found as `python` on PATH; its functions import our packages.
         "PATH": os.pathsep.join([str(_python_folder(folder)), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])),
@@ -185,6 +187,7 @@ def _java(
         "-XX:+ExitOnOutOfMemoryError",
         *opened_modules(),
         f"-Dlog.file={log}",
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
         f"-Dlog4j.configurationFile=file:{properties}",
         f"-Dlog4j2.configurationFile=file:{properties}",
         "-cp",

@@ -102,6 +102,7 @@ def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
         "io.tmp.dirs": str(made_folder(folder / "tmp")),
+        "web.tmpdir": str(folder / "tmp"),
         "blob.storage.directory": str(made_folder(folder / "blob")),
         "process.working-dir": str(made_folder(folder / "work")),
         # RocksDB's own diary would fill the folder of the logs.

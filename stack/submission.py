@@ -98,7 +98,7 @@ class SubmissionClient:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=log,
-                env={"JVM_ARGS": _BRIEF, **os.environ, **self._environment},
+                env={"JVM_ARGS": f"{_BRIEF} -Djava.io.tmpdir={self._environment['TMPDIR']}", **os.environ, **self._environment},
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread runs where jobs are submitted.
                 start_new_session=True,
             )

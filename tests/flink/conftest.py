@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import Popen
@@ -73,6 +74,9 @@ def flink_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in cluster.client_environment.items():
             patch.setenv(name, value)
+        patch.setenv("JVM_ARGS", f"-Djava.io.tmpdir={cluster.client_environment['TMPDIR']}")
+        # PyFlink's `from_elements` makes a folder for each table, and leaves it.
+        patch.setattr(tempfile, "tempdir", cluster.client_environment["TMPDIR"])
         started: list[Popen[bytes]] = []
         launch = java_gateway.launch_gateway_server_process
 
