@@ -20,10 +20,10 @@ from schemas.parsing import encode, parse_event
 from schemas.records import ModelVersion, Position, Prediction
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stack.committed import read_committed
 from stack.embedded import Stack
 from stack.generator import generate
 from stack.sender import Plan, Replay
+from store.committed import read_committed
 from store.connect import connect_producer, connect_redis
 from store.reader import RedisReader
 

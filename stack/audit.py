@@ -19,9 +19,9 @@ from schemas.parsing import encode, record_parser
 from schemas.records import Prediction, SnapshotEntry
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
-from stack.committed import read_committed
 from stack.running_stack import settings_of
 from store.artifacts import ArtifactFolder, ArtifactMissing
+from store.committed import read_committed
 from store.model_log import ModelLogReader
 
 SHOWN = 10

@@ -5,8 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 TIMEOUT_S = 5.0
+_FAILED = "__Committer.failedCommittables"
+_RESTORE_FAILED = "Exception while creating StreamOperatorStateContext"
+_DISK_FULL = "No space left on device"
 
 
 class FlinkUnreachable(Exception):
@@ -32,6 +36,7 @@ class FlinkRest:
     def __init__(self, address: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self.address = address
         self._timeout_s = timeout_s
+        self._counters: dict[str, list[tuple[str, list[str]]]] = {}
 
     def _request(self, method: str, path: str, body: object = None) -> Any:
         connection = http.client.HTTPConnection(self.address, timeout=self._timeout_s)
@@ -96,6 +101,31 @@ class FlinkRest:
         lines = [line.strip() for line in str(entries[0]["stacktrace"]).splitlines()]
         causes = [line for line in lines if line and not line.startswith(("at ", "..."))]
         return " | ".join([causes[0], *causes[-1:]])[:500] if causes else None
+
+    def failed_restore(self, job: str) -> int | None:
+        """The time (epoch ms) of the job's newest failure, if that was that its state could not be restored; None otherwise.
+
+        A full disk is another matter: the state is as good as before.
+        """
+        entries = self._call("GET", f"/jobs/{job}/exceptions?maxExceptions=1").get("exceptionHistory", {}).get("entries", [])
+        text = str(entries[0]["stacktrace"]) if entries else ""
+        return int(entries[0]["timestamp"]) if _RESTORE_FAILED in text and _DISK_FULL not in text else None
+
+    def failed_committables(self, job: str) -> int:
+        """How many transactions of the job's present attempt the broker has aborted though a checkpoint had counted on them."""
+        failed = 0
+        for path, names in self._committers(job):
+            values = self._request("GET", f"{path}?get={','.join(names)}")
+            failed += sum(int(entry["sum"]) for entry in values)
+        return failed
+
+    def _committers(self, job: str) -> list[tuple[str, list[str]]]:
+        """The paths of the sinks' metrics and the names of the counters; looked for once a job."""
+        if not self._counters.get(job):
+            paths = [f"/jobs/{job}/vertices/{vertex['id']}/subtasks/metrics" for vertex in self._call("GET", f"/jobs/{job}")["vertices"]]
+            named = [(path, [entry["id"] for entry in self._request("GET", path) if entry["id"].endswith(_FAILED)]) for path in paths]
+            self._counters[job] = [(path, [quote(name) for name in names]) for path, names in named if names]
+        return self._counters[job]
 
     def stop_with_savepoint(self, job: str, folder: str) -> str:
         """Ask the job to stop with a savepoint below `folder`; returns the id of the request."""

@@ -11,9 +11,12 @@ from kafka.errors import KafkaError
 from schemas.topics import Topic
 from stack.backoff import Backoff
 from stack.errors import StateMissing
+from stack.failures import Failures
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
-from stack.jobs import History, Submission, newest_checkpoint, remove_old_states, resume_from
+from stack.jobs import History, Submission, checkpoints_in, local_path, newest_checkpoint, remove_old_states
+from stack.resume import Start, resume_from, state_time
 from stack.state import Condition, JobState
+from stack.state_sums import forget_removed, note, problem, refuse
 from stack.submission import TIMEOUT_S, Order, RunningSubmission, SubmissionClient
 
 _ENDED_ELSEWHERE = "was stopped from outside; start it with `millrace job submit {job}`"
@@ -34,6 +37,7 @@ class JobPlace:
         savepoints: the same for savepoints.
         client: submits.
         has_output: whether a topic holds records.
+        is_whole: whether no record of a topic has been deleted yet.
     """
 
     rest: FlinkRest
@@ -43,6 +47,7 @@ class JobPlace:
     savepoints: Path
     client: SubmissionClient
     has_output: Callable[[Topic], bool]
+    is_whole: Callable[[Topic], bool]
 
 
 @dataclass
@@ -68,6 +73,8 @@ class JobKeeper:
         self._cleaned = False
         self._next_details = now
         self._chosen: tuple[bool, str | None] = (False, None)
+        self._given_up: set[str] = set()
+        self._failures = Failures()
         last = place.history.of(job)[-1:]
         self.state.id = last[0].id if last and not place.own_cluster and not last[0].savepoint else None
 
@@ -107,19 +114,21 @@ class JobKeeper:
         elif self.state.id is None:
             if can_submit and overview is not None and now >= self._next:
                 self._submit(now, overview)
-        elif overview is not None:
-            self._watch(self.state.id, now, overview)
+        else:
+            self._note_newest(self.state.id)
+            if overview is not None:
+                self._watch(self.state.id, now, overview)
 
     def _submit(self, now: float, overview: Mapping[str, JobOverview]) -> None:
         running = [flink_id for flink_id, seen in overview.items() if seen.name == self.job and not seen.over]
+        if self._given_up.intersection(running):
+            return  # It is being cancelled.
         if running and self._place.own_cluster:
             self._submitted(running[0], None, now)
             return
         checkpoints = self._place.checkpoints / self.job
         try:
-            given, path = self._chosen
-            history = self._place.history.of(self.job)
-            started_from = path if given else resume_from(self.job, history, checkpoints, has_output=self._place.has_output)
+            start = self._start(checkpoints)
         except StateMissing as error:
             self.state.error = str(error)
             self._become(Condition.REFUSED, now)
@@ -127,9 +136,26 @@ class JobKeeper:
         except KafkaError as error:
             self.state.error, self._next = f"Kafka could not be asked for what the job has written: {error}", now + 2
             return
-        self._submission = self._place.client.submit(Order(self.job, checkpoints, started_from))
+        self.state.refused_states = start.refused
+        rewind = None if start.rewound_since is None else (start.rewound_since, int(now * 1000))
+        self._submission = self._place.client.submit(Order(self.job, checkpoints, start.path, rewind))
         self._born = now
         self._become(Condition.STARTING, now)
+
+    def _start(self, checkpoints: Path) -> Start:
+        """Return what to start from: what the user chose, though that may be old, else what the rule says."""
+        given, path = self._chosen
+        if given:
+            return Start(path, state_time(local_path(path)) if path else 0)
+        place = self._place
+        return resume_from(self.job, place.history.of(self.job), checkpoints, has_output=place.has_output, is_whole=place.is_whole)
+
+    def _note_newest(self, flink_id: str) -> None:
+        """Take the checksum of the newest checkpoint, so that a later start can tell whether it is what was written."""
+        newest = newest_checkpoint(self._place.checkpoints / self.job / flink_id)
+        if newest is not None:
+            note(newest)
+            forget_removed(newest.parent)
 
     def _await_submission(self, submission: RunningSubmission, now: float) -> None:
         if submission.running:
@@ -139,6 +165,8 @@ class JobKeeper:
         self._submission = None
         flink_id, problem = submission.result()
         if flink_id is None:
+            if submission.state_unreadable and submission.order.started_from:
+                refuse(local_path(submission.order.started_from), problem)
             self._lost(problem, now)
         else:
             self._submitted(flink_id, submission.order.started_from, now)
@@ -149,6 +177,7 @@ class JobKeeper:
             place.history.add(Submission(job=self.job, id=flink_id, started_from=started_from, time=now))
         self.state.id, self.state.started_from = flink_id, started_from
         self.state.restarts = self.state.checkpoints_completed = self.state.checkpoints_failed = 0
+        self._failures.new_submission()
         self._chosen, self._cleaned, self._born = (False, None), False, now
 
     def _watch(self, flink_id: str, now: float, overview: Mapping[str, JobOverview]) -> None:
@@ -159,6 +188,9 @@ class JobKeeper:
         if self.state.state is not Condition.HEALTHY or not seen.all_running or now >= self._next_details:
             self._next_details = now + _DETAILS_S
             self._read_details(flink_id, failing=not seen.all_running)
+            if not seen.all_running and self._failures.cannot_restore:
+                self._give_up(flink_id, now)
+                return
         if seen.state == "FAILED":
             self._lost(self.state.error or "Flink gave it up", now)
         elif seen.over:
@@ -176,12 +208,29 @@ class JobKeeper:
             counts = rest.checkpoints(flink_id)
             self.state.checkpoints_completed, self.state.checkpoints_failed = int(counts["completed"]), int(counts["failed"])
             self.state.restarts = rest.restarts(flink_id) or self.state.restarts
+            self._failures.commits(rest.failed_committables(flink_id))
+            self.state.failed_commits = self._failures.failed_commits
             if failing:
                 self.state.error = rest.root_cause(flink_id) or self.state.error
+                self._failures.restore(rest.failed_restore(flink_id))
         except FlinkUnreachable:
             return
         if not self._cleaned and self.state.checkpoints_completed:
             self._clean(flink_id)
+
+    def _give_up(self, flink_id: str, now: float) -> None:
+        """Cancel a job whose state cannot be restored, and refuse that state, so that the one before is used."""
+        reason = f"it cannot be restored: {self.state.error}"
+        own = [path for path in checkpoints_in(self._place.checkpoints / self.job / flink_id) if problem(path) is None]
+        state = own[0] if own else local_path(self.state.started_from) if self.state.started_from else None
+        if state is not None:
+            refuse(state, reason)
+        try:
+            self._place.rest.cancel(flink_id)
+        except FlinkUnreachable as error:
+            reason = f"{reason}; and it cannot be cancelled: {error}"
+        self._given_up.add(flink_id)
+        self._lost(reason, now)
 
     def _clean(self, flink_id: str) -> None:
         checkpoints = self._place.checkpoints / self.job
@@ -220,6 +269,7 @@ class JobKeeper:
             return
         if path is not None:
             self._place.history.ended(flink_id, path)
+            note(local_path(path))
             self._stopped(None, now)
         elif problem is not None:
             self.state.error, stop.request = f"savepoint failed: {problem}", None

@@ -1,17 +1,17 @@
-"""The jobs' history in a data folder, and the rule by which a job resumes: from the newest complete state, or not at all."""
+"""The jobs' history in a data folder, and the states that it has left there."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from schemas.topics import Topic
-from stack.errors import StateMissing
 from stack.folders import write_atomically
+from stack.state_sums import METADATA, forget_removed, noted_states
 
 JOBS = ("classify", "learn", "publish")
 OUTPUTS: Mapping[str, tuple[Topic, ...]] = {
@@ -85,70 +85,23 @@ def local_path(location: str) -> Path:
 
 def is_complete(state: Path) -> bool:
     """Whether a checkpoint or savepoint is complete: its metadata are written last."""
-    metadata = state / "_metadata"
+    metadata = state / METADATA
     return metadata.is_file() and metadata.stat().st_size > 0
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoints below one submission's folder that are complete, or once were, the highest number first.
+
+    One that was never completed has no metadata, and has committed nothing.
+    """
+    known = {*(path for path in children(folder) if (path / METADATA).exists()), *noted_states(folder)}
+    numbered = [(int(found.group(1)), path) for path in known if (found := _CHECKPOINT.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered, reverse=True)]
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the complete checkpoint with the highest number below one submission's folder."""
-    numbered = [(int(found.group(1)), path) for path in _children(folder) if (found := _CHECKPOINT.fullmatch(path.name))]
-    return next((path for _, path in sorted(numbered, reverse=True) if is_complete(path)), None)
-
-
-def newest_state(history: list[Submission], checkpoints: Path) -> str | None:
-    """Return the newest complete state of a job.
-
-    That is the savepoint with which the last submission ended; else its newest complete checkpoint; else that of the submission
-    before, and so on back; else what a submission was started from. One that was never recorded
-    (a crash right after it) counts by its folder.
-
-    Args:
-        history: the job's submissions, oldest first.
-        checkpoints: the job's checkpoint folder, with a folder for each Flink id.
-
-    Raises:
-        StateMissing: if the last submission ended with a savepoint, and that is gone: any older state would repeat output.
-    """
-    last = True
-    for submission in reversed([*history, *_unrecorded(history, checkpoints)]):
-        if submission.savepoint:
-            if is_complete(local_path(submission.savepoint)):
-                return submission.savepoint
-            if last:
-                raise StateMissing(f"the savepoint {submission.savepoint}, with which {submission.job} was stopped, is gone")
-        found = newest_checkpoint(checkpoints / submission.id)
-        if found is not None:
-            return str(found)
-        if submission.started_from and is_complete(local_path(submission.started_from)):
-            return submission.started_from
-        last = False
-    return None
-
-
-def resume_from(job: str, history: list[Submission], checkpoints: Path, *, has_output: Callable[[Topic], bool]) -> str | None:
-    """Return what a job starts from; None means empty, which is right only for a job without a past.
-
-    Args:
-        job: its name.
-        history: its submissions, oldest first.
-        checkpoints: its checkpoint folder.
-        has_output: whether a topic holds records; asked only if no state is found.
-
-    Raises:
-        StateMissing: if there is no state, but output.
-    """
-    advice = f"Bring the folder back, or name a state: `millrace job submit {job} --from PATH`, or start it over: `… {job} --empty`."
-    try:
-        found = newest_state(history, checkpoints)
-    except StateMissing as error:
-        raise StateMissing(f"{error}. {advice}") from error
-    if found is None:
-        filled = [topic for topic in OUTPUTS[job] if has_output(topic)]
-        if filled:
-            raise StateMissing(
-                f"no checkpoint or savepoint of {job} is left below {checkpoints}, but {', '.join(filled)} holds records. {advice}"
-            )
-    return found
+    return next((path for path in checkpoints_in(folder) if is_complete(path)), None)
 
 
 def remove_old_states(history: list[Submission], checkpoints: Path, savepoints: Path) -> list[Path]:
@@ -156,22 +109,25 @@ def remove_old_states(history: list[Submission], checkpoints: Path, savepoints: 
     if not history or newest_checkpoint(checkpoints / history[-1].id) is None:
         return []
     current = history[-1].id
-    old = [path for path in _children(checkpoints) if _FLINK_ID.fullmatch(path.name) and path.name != current]
-    old += sorted(_children(savepoints), key=lambda path: path.stat().st_mtime)[:-SAVEPOINTS_KEPT]
+    old = [path for path in children(checkpoints) if _FLINK_ID.fullmatch(path.name) and path.name != current]
+    kept = [path for path in children(savepoints) if path.is_dir()]
+    old += sorted(kept, key=lambda path: path.stat().st_mtime)[:-SAVEPOINTS_KEPT]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
+    forget_removed(savepoints)
     return old
 
 
-def _unrecorded(history: list[Submission], checkpoints: Path) -> list[Submission]:
+def unrecorded(history: list[Submission], checkpoints: Path) -> list[Submission]:
     """Return submissions that only their folders tell of, if they are newer than the last recorded one; oldest first."""
     known = {submission.id for submission in history}
     since = history[-1].time if history else 0.0
     job = history[-1].job if history else checkpoints.name
-    found = [path for path in _children(checkpoints) if _FLINK_ID.fullmatch(path.name) and path.name not in known]
+    found = [path for path in children(checkpoints) if _FLINK_ID.fullmatch(path.name) and path.name not in known]
     entries = [Submission(job=job, id=path.name, started_from=None, time=path.stat().st_mtime) for path in found]
     return sorted((entry for entry in entries if entry.time >= since), key=lambda entry: entry.time)
 
 
-def _children(folder: Path) -> list[Path]:
+def children(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing if it is not there."""
     return list(folder.iterdir()) if folder.is_dir() else []

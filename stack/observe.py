@@ -24,8 +24,8 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from schemas.records import DeadLetter, Position, Prediction, State
 from schemas.topics import Topic
-from stack.committed import Ends, open_consumer, partitions_of
 from stack.observe_redis import Arrivals, RedisWatcher
+from store.committed import Ends, open_consumer, partitions_of
 from store.connect import connect_redis
 from store.keys import Keys
 

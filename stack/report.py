@@ -15,7 +15,6 @@ import numpy as np
 
 from schemas.records import DEFAULT_TASK, ModelVersion
 from schemas.topics import Topic
-from stack.committed import Ends, begin_offsets, first_timestamps, read_committed
 from stack.observation import Observed
 from stack.recount import Bucket, count_differences, newest_differences, roll_up, state_differences
 from stack.report_metrics import (
@@ -32,6 +31,7 @@ from stack.report_metrics import (
     served_scores,
 )
 from stack.tallies import DeadLetters, Events, Labels, ModelLog, Predictions
+from store.committed import Ends, begin_offsets, first_timestamps, read_committed
 from store.connect import connect_redis
 from store.reader import RedisReader
 from store.writer import TEXT_SHOWN

@@ -16,8 +16,8 @@ from kafka.errors import KafkaError
 from schemas.parsing import encode
 from schemas.records import DEFAULT_TASK, Event, Feedback
 from schemas.topics import Topic
-from stack.committed import end_offsets
 from stack.source_files import BadLine, Row
+from store.committed import end_offsets
 from store.connect import kafka_unavailable
 
 LABEL_SOURCE = "replay"

@@ -24,17 +24,22 @@ _BRIEF = " ".join((*COMPILE_QUICKLY, "-XX:+UseSerialGC", "-Xmx512m"))
 
 @dataclass(frozen=True)
 class Order:
-    """What to submit: a job, the folder for its checkpoints, and the state to start from (None: empty)."""
+    """What to submit: a job, the folder for its checkpoints, and the state to start from (None: empty).
+
+    `rewind` says between which times (epoch ms) output may have been committed that the state does not know of, if it is old.
+    """
 
     job: str
     checkpoints: Path
     started_from: str | None
+    rewind: tuple[int, int] | None = None
 
 
 class _Answer(msgspec.Struct):
     job: str
     id: str | None = None
     error: str | None = None
+    state_unreadable: bool = False
 
 
 class RunningSubmission:
@@ -59,6 +64,11 @@ class RunningSubmission:
         if self.answer.id is None:
             return None, f"{(self.answer.error or 'no reason given')[:400]} (log: {self._client.log})"
         return self.answer.id, ""
+
+    @property
+    def state_unreadable(self) -> bool:
+        """Whether it was refused because the state could not be read."""
+        return self.answer is not None and self.answer.state_unreadable
 
     def kill(self) -> None:
         """End the client; what else it had in hand is submitted again."""
@@ -110,7 +120,8 @@ class SubmissionClient:
         """Hand over an order."""
         order.checkpoints.mkdir(parents=True, exist_ok=True)
         process = self.start()
-        line = msgspec.json.encode({"job": order.job, "checkpoints": str(order.checkpoints), "from": order.started_from})
+        wanted = {"job": order.job, "checkpoints": str(order.checkpoints), "from": order.started_from, "rewind": order.rewind}
+        line = msgspec.json.encode(wanted)
         submission = RunningSubmission(order, self, process)
         self._open.append(submission)
         try:

@@ -30,7 +30,7 @@ from stack.plan import StackPlan
 from stack.ports import LOOPBACK
 from stack.state import Addresses, Condition, Phase, StackState, StateFile
 from stack.submission import SubmissionClient
-from stack.topics import create_topics, holds_records
+from stack.topics import create_topics, holds_records, is_whole
 
 TICK_S = 0.1
 JOBS_TICK_S = 1.0
@@ -102,6 +102,7 @@ class Supervisor:
             savepoints=self._folder.savepoints,
             client=client,
             has_output=lambda topic: holds_records(self._settings, topic),
+            is_whole=lambda topic: is_whole(self._settings, topic),
         )
 
     def _tick(self, parts: Parts) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import KafkaConnectionError, TopicAlreadyExistsError
 
 from schemas.settings import Settings
 from schemas.topics import Topic, topic_specs
+from store.committed import begin_offsets
+from store.connect import KafkaUnavailable
 
 TIMEOUT_MS = 10_000
 _LOOK_S = 10.0
@@ -69,6 +71,18 @@ def holds_records(settings: Settings, topic: Topic) -> bool:
         return bool(filled) and _finds_one(consumer, filled, ends)
     finally:
         consumer.close()
+
+
+def is_whole(settings: Settings, topic: Topic) -> bool:
+    """Whether every record that was ever written to the topic is still there.
+
+    Raises:
+        kafka.errors.KafkaError: if the broker does not answer.
+    """
+    try:
+        return not any(begin_offsets(settings.kafka, settings.topic_prefix + topic).values())
+    except KafkaUnavailable as error:
+        raise KafkaConnectionError(str(error)) from error
 
 
 def _finds_one(consumer: KafkaConsumer, partitions: list[TopicPartition], ends: dict[TopicPartition, int]) -> bool:

@@ -41,16 +41,20 @@ class RedisWriter:
         self._client = client
         self._recent = recent
         self._keys = Keys(topic_prefix)
-        self._marked = False
 
-    def ensure_generation(self) -> bool:
-        """Mark this Redis as ours; say whether it was not, that is, whether it is empty and should be filled again."""
+    def is_marked(self) -> bool:
+        """Say whether this Redis holds what was written to it; one that came back empty has lost the mark, and is to be filled again."""
         try:
-            was_empty = bool(self._client.set(self._keys.generation, uuid.uuid4().hex, nx=True))
+            return bool(self._client.exists(self._keys.generation))
         except redis.RedisError as error:
             raise redis_unavailable(self._client, error) from error
-        self._marked = True
-        return was_empty
+
+    def mark(self) -> None:
+        """Mark this Redis as one that holds everything, unless it is marked."""
+        try:
+            self._client.set(self._keys.generation, uuid.uuid4().hex, nx=True)
+        except redis.RedisError as error:
+            raise redis_unavailable(self._client, error) from error
 
     def mark_job(self, name: str, *, now: int) -> None:
         """Note that the job was alive at `now` (epoch ms)."""
@@ -112,15 +116,12 @@ class RedisWriter:
 
         EVAL with the text, not EVALSHA: it cannot fail after Redis has restarted, and Redis compiles a text only once.
         """
-        if not self._marked:
-            self.ensure_generation()
         pipeline: Any = self._client.pipeline(transaction=False)
         for script, keys, arguments in calls:
             pipeline.eval(script, len(keys), *keys, *arguments)
         try:
             pipeline.execute()
         except redis.RedisError as error:
-            self._marked = False  # Redis may come back empty
             raise redis_unavailable(self._client, error) from error
 
 

@@ -9,6 +9,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.rewind import Rewind
 from stream.predictor import Predictor
 from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import OUT
@@ -20,7 +21,13 @@ _NO_STATE = MapStateDescriptor("unused", Types.STRING(), Types.STRING())
 
 
 def classify(
-    tables: StreamTableEnvironment, events: Table, model_log: Table, settings: Settings, *, load: LoadReplica = replica_from_log
+    tables: StreamTableEnvironment,
+    events: Table,
+    model_log: Table,
+    settings: Settings,
+    *,
+    load: LoadReplica = replica_from_log,
+    rewind: Rewind | None = None,
 ) -> DataStream:
     """Return the records for `SINK_TOPICS`, as `rows.OUT`.
 
@@ -28,13 +35,14 @@ def classify(
         events: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
         model_log: record_value BYTES, the committed log of all tasks.
         load: gives each instance its replicas before the first event.
+        rewind: set if the job starts from a state older than its output.
     """
     columns = (events.record_value, events.record_partition, events.record_offset, events.record_time)
     arriving = tables.to_data_stream(events.select(*columns))
     log = tables.to_data_stream(model_log.select(model_log.record_value))
     return (
         arriving.connect(log.broadcast(_NO_STATE))
-        .process(Predictor(settings, load), output_type=OUT)
+        .process(Predictor(settings, load, rewind), output_type=OUT)
         .uid("classify-predict")
         .name("predict")
     )

@@ -12,6 +12,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from schemas.settings import Settings
+from store.rewind import Rewind
 
 
 class Job(StrEnum):
@@ -29,11 +30,13 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
         checkpoints: URI of the folder for its checkpoints.
         rest: `host:port` of the cluster's REST endpoint; None runs the job in this process, for tests.
         restore_from: path of the checkpoint or savepoint to start from.
+        rewind: set if that is older than what the job has committed: what it committed since is not written again.
     """
 
     checkpoints: str
     rest: str | None = None
     restore_from: str | None = None
+    rewind: Rewind | None = None
 
 
 # learn holds every prediction that waits for a label: with heap state each checkpoint would write all of them, RocksDB

@@ -13,6 +13,7 @@ from schemas.parsing import RejectRecord, dead_letter, encode, parse_feedback
 from schemas.records import DEFAULT_TASK, FeedbackRef, LabelState, Position, State
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.rewind import Rewind, decided
 from stream.clock import now_ms
 from stream.drill import Drill
 from stream.rows import OUT, out
@@ -33,8 +34,9 @@ _named = msgspec.json.Decoder(_Named)
 class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
     """Parses records of `feedback`; a rejected one gives a dead letter and a label state."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rewind: Rewind | None = None) -> None:
         self._settings = settings
+        self._rewind = rewind
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare names."""
@@ -44,6 +46,7 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._label_states_topic = prefix + Topic.LABEL_STATES
         self._tasks = frozenset(self._settings.tasks)
         self._drill = Drill(self._settings.drill_folder, "learn")
+        self._decided = decided(self._settings, self._rewind) if self._rewind else {}
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[object]:
         """Yield the label as a row `INCOMING`, or rejected records to the side output."""
@@ -52,6 +55,8 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         try:
             feedback = parse_feedback(data, tasks=self._tasks)
         except RejectRecord as error:
+            if (at.partition, at.offset) in self._decided:
+                return
             yield from ((REJECTED, row) for row in self._rejected(data, at, error))
             return
         yield Row(feedback.task, feedback.event_id, encode(Incoming(feedback=feedback, at=at)))

@@ -8,6 +8,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.rewind import Rewind
 from stream.feedback import REJECTED, ReadFeedback
 from stream.learner import Learner
 from stream.ledger_operator import Ledger, ledger_key
@@ -18,7 +19,13 @@ SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.DEAD_LE
 
 
 def learn(
-    tables: StreamTableEnvironment, feedback: Table, predictions: Table, settings: Settings, *, load: LoadReplica = replica_from_log
+    tables: StreamTableEnvironment,
+    feedback: Table,
+    predictions: Table,
+    settings: Settings,
+    *,
+    load: LoadReplica = replica_from_log,
+    rewind: Rewind | None = None,
 ) -> DataStream:
     """Return the records for `SINK_TOPICS`, as `rows.OUT`.
 
@@ -26,11 +33,12 @@ def learn(
         feedback: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
         predictions: committed ones: record_key STRING (event id), task STRING, record_value BYTES, arrived (processing time).
         load: gives the learner its replicas.
+        rewind: set if the job starts from a state older than its output.
     """
     columns = (feedback.record_value, feedback.record_partition, feedback.record_offset, feedback.record_time)
     labels = (
         tables.to_data_stream(feedback.select(*columns))
-        .process(ReadFeedback(settings), output_type=INCOMING)
+        .process(ReadFeedback(settings, rewind), output_type=INCOMING)
         .uid("learn-feedback")
         .name("read feedback")
     )
@@ -43,7 +51,7 @@ def learn(
     )
     learned = (
         decisions.key_by(lambda row: row[0], key_type=Types.STRING())
-        .process(Learner(settings, load), output_type=OUT)
+        .process(Learner(settings, load, rewind), output_type=OUT)
         .uid("learn-learner")
         .name("sequence, score, learn")
         .set_parallelism(1)

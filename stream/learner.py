@@ -22,10 +22,12 @@ from schemas.records import (
     Quality,
     Served,
     SnapshotEntry,
+    State,
 )
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
+from store.rewind import Rewind, decided
 from stream.clock import now_ms
 from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
@@ -50,9 +52,10 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
     The Flink state is the seq alone; the replicas are rebuilt from snapshot and log when the operator is opened.
     """
 
-    def __init__(self, settings: Settings, load: LoadReplica) -> None:
+    def __init__(self, settings: Settings, load: LoadReplica, rewind: Rewind | None = None) -> None:
         self._settings = settings
         self._load_replica = load
+        self._rewind = rewind
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the state, and rebuild the replicas; whether they stand where the state does shows with the first element, in its key."""
@@ -64,6 +67,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._quality_topic = prefix + Topic.QUALITY
         self._seq = runtime_context.get_state(ValueStateDescriptor("seq", Types.LONG()))
         self._loaded = {task: self._load_replica(self._settings, task, None) for task in self._settings.tasks}
+        self._decided = decided(self._settings, self._rewind) if self._rewind else {}
         self._replicas: dict[str, Replica] = {}
         self._snapshotters: dict[str, Snapshotter] = {}
         self._ticking: set[str] = set()
@@ -71,7 +75,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Take a decision of the ledger: yield its label state and, for a label to learn, its entry in the log."""
-        decision = _decision.decode(value[1])
+        decision = self._news(_decision.decode(value[1]))
+        if decision is None:
+            return
         if decision.prediction is None:
             yield self._state_row(decision, now_ms())
             return
@@ -96,6 +102,16 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             ctx.timer_service().register_processing_time_timer(timestamp + QUALITY_INTERVAL_MS)
         else:
             self._ticking.discard(task)
+
+    def _news(self, decision: Decision) -> Decision | None:
+        """Return the decision as it follows on what is committed; None if that, or a later state of the label, is."""
+        at = decision.incoming.at
+        committed = self._decided.get((at.partition, at.offset))
+        if committed is None:
+            return decision
+        if committed is not State.WAITING or decision.state is State.WAITING:
+            return None
+        return msgspec.structs.replace(decision, previous=State.WAITING)
 
     def _learn(self, replica: Replica, decision: Decision) -> Iterator[Row]:
         now = now_ms()
@@ -160,12 +176,14 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
                 )
             time.sleep(0.2)
             replica = self._load_replica(self._settings, task, replica)
-        if replica.seq > seq:
+        if replica.seq > seq and self._rewind is not None:
+            log.info("task %s: started from an old state at seq %d; the log has gone on to %d", task, seq, replica.seq)
+        elif replica.seq > seq:
             raise LogMismatch(
                 f"task {task}: the model log holds {replica.seq} entries, the state of learn only {seq}: "
                 "learn was started from an old checkpoint or none; start it from its newest one"
             )
-        log.info("task %s: replica at seq %d", task, seq)
+        log.info("task %s: replica at seq %d", task, replica.seq)
         return replica
 
 

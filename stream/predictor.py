@@ -12,6 +12,7 @@ from schemas.parsing import RejectRecord, dead_letter, parse_event, parse_log_en
 from schemas.records import Event, Position, Prediction
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.rewind import Rewind, classified
 from stream.clock import now_ms
 from stream.drill import Drill
 from stream.interpreter import prepare_interpreter
@@ -22,9 +23,10 @@ from stream.rows import out
 class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
     """Parses events and predicts; what cannot be parsed becomes a dead letter."""
 
-    def __init__(self, settings: Settings, load: LoadReplica) -> None:
+    def __init__(self, settings: Settings, load: LoadReplica, rewind: Rewind | None = None) -> None:
         self._settings = settings
         self._load = load
+        self._rewind = rewind
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Rebuild every replica from the newest snapshot and the log, before the first event."""
@@ -37,11 +39,14 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         self._tasks = frozenset(settings.tasks)
         self._drill = Drill(settings.drill_folder, "classify")
         self._replicas = {task: self._load(settings, task, None) for task in settings.tasks}
+        self._classified = classified(settings, self._rewind) if self._rewind else set()
 
     def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """Yield the prediction, or the dead letter, of one record of `events`."""
         self._drill.step()
         data, at = value[0], Position(partition=value[1], offset=value[2], time=value[3])
+        if self._classified and (at.partition, at.offset) in self._classified:
+            return
         try:
             event = parse_event(data, tasks=self._tasks, max_text_bytes=self._settings.max_text_bytes)
         except RejectRecord as error:

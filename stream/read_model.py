@@ -18,6 +18,7 @@ from schemas.records import Aggregate, LabelState, Quality
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.connect import connect_redis
+from store.refill import refill
 from store.writer import RedisWriter
 from stream.clock import now_ms
 from stream.drill import Drill
@@ -25,6 +26,8 @@ from stream.interpreter import prepare_interpreter
 from stream.rows import out
 
 JOB = "publish"
+COUNTS_REMEMBERED = 20_000
+"""Far more counts than change between two checkpoints; those before are in the topic."""
 UPDATE_COLUMNS = ("kind", "batch", "name", "task", "label", "granularity", "start_ms", "total")
 """A batch of encoded records, or the new value of a count; what does not belong to the kind is null."""
 
@@ -54,6 +57,8 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         self._drill = Drill(settings.drill_folder, JOB, look_every=1)
         self._parse_state = record_parser(LabelState)
         self._parse_quality = record_parser(Quality)
+        self._counts: dict[str, Aggregate] = {}
+        self._fill_if_empty()
 
     def close(self) -> None:
         """Disconnect."""
@@ -76,6 +81,16 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         else:
             # Also when no event comes, the job says that it lives.
             self._writer.mark_job(JOB, now=now_ms())
+            self._fill_if_empty()
+
+    def _fill_if_empty(self) -> None:
+        """Fill a Redis that has lost what was in it, and mark it only when that is done."""
+        if self._writer.is_marked():
+            return
+        refill(self._settings, self._writer)
+        # The newest counts may be on their way to the topic still.
+        self._writer.write_aggregates(list(self._counts.values()))
+        self._writer.mark()
 
     def _write_quality(self, batch: list[bytes]) -> None:
         """Write the newest quality of each task; the batch is in their order."""
@@ -88,4 +103,11 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         aggregate = msgspec.convert(fields, Aggregate)
         self._writer.write_aggregates([aggregate])
         key = "/".join((name, task, label, granularity, str(start)))
+        self._remember(key, aggregate)
         return out(self._settings.topic_prefix + Topic.AGGREGATES, key, aggregate, task=task, label=label)
+
+    def _remember(self, key: str, aggregate: Aggregate) -> None:
+        self._counts.pop(key, None)
+        self._counts[key] = aggregate
+        if len(self._counts) > COUNTS_REMEMBERED:
+            del self._counts[next(iter(self._counts))]

@@ -17,16 +17,26 @@ from collections.abc import Iterable
 import msgspec
 
 from schemas.settings import Settings, SettingsError, read_settings
+from store.rewind import Rewind
 from stream.environment import Job, Placement
 from stream.jobs import build
 
+_UNREADABLE = (
+    "Failed to rollback to checkpoint/savepoint",
+    "Could not load checkpoint",
+    "CheckpointException",
+    "Checkpoints.loadCheckpoint",
+)
+"""What Flink's JobManager says of a state that it cannot read."""
+
 
 class Order(msgspec.Struct, frozen=True):
-    """What to submit, and from which checkpoint or savepoint (None: empty)."""
+    """What to submit, from which checkpoint or savepoint (None: empty), and, if that is an old one, since and until when (epoch ms)."""
 
     job: Job
     checkpoints: str
     restore_from: str | None = msgspec.field(default=None, name="from")
+    rewind: tuple[int, int] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     job: Job
     id: str | None = None
     error: str | None = None
+    state_unreadable: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _submit(order: Order, settings: Settings, rest: str) -> Answer:
-    placement = Placement(checkpoints=_uri(order.checkpoints), rest=rest, restore_from=order.restore_from)
+    rewind = Rewind(since=order.rewind[0], until=order.rewind[1]) if order.rewind else None
+    placement = Placement(checkpoints=_uri(order.checkpoints), rest=rest, restore_from=order.restore_from, rewind=rewind)
     client = build(order.job, settings, placement).streams.execute_async(order.job.value)
     return Answer(order.job, id=str(client.get_job_id()))
 
@@ -76,7 +88,7 @@ def _serve(lines: Iterable[str], settings: Settings, rest: str) -> None:
             _say(_submit(order, settings, rest))
         except Exception as error:  # noqa: BLE001 - whatever Java throws: this order failed, the next may not
             traceback.print_exc()
-            _say(Answer(order.job, error=_cause(error)))
+            _say(Answer(order.job, error=_cause(error), state_unreadable=any(said in str(error) for said in _UNREADABLE)))
 
 
 def _cause(error: Exception) -> str:

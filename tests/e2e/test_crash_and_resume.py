@@ -18,9 +18,9 @@ from kafka import KafkaProducer
 
 from schemas.topics import Topic
 from stack.audit import audit
-from stack.committed import end_offsets
 from stack.embedded import Stack
 from stack.generator import generate
+from store.committed import end_offsets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -21,9 +21,9 @@ from api.readiness import ASK_AGAIN_S
 from schemas.parsing import parse_event, parse_feedback
 from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
-from stack.committed import read_committed
 from stack.ports import free_ports
 from stack.process import Part
+from store.committed import read_committed
 from store.connect import connect_redis
 from store.writer import RedisWriter
 

@@ -28,12 +28,12 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack import measured_run
-from stack.committed import open_consumer, partitions_of, read_committed
 from stack.generator import generate
 from stack.measured_run import MeasuredRun
 from stack.report import Report
 from stack.sender import DeliveryError, Plan, Replay
 from stack.source_files import Row
+from store.committed import open_consumer, partitions_of, read_committed
 from store.connect import KafkaUnavailable, connect_redis
 from store.writer import RedisWriter
 

@@ -283,15 +283,15 @@ def test_older_quality_does_not_replace_newer(writer: RedisWriter, reader: Redis
 
 
 def test_the_generation_tells_an_emptied_redis(writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis) -> None:
-    assert reader.generation() is None
-    assert writer.ensure_generation()
-    assert not writer.ensure_generation()
-    assert reader.generation()
+    assert (writer.is_marked(), reader.generation()) == (False, None)
+    writer.write_predictions(encode_all([prediction(1)]))
+    assert not writer.is_marked(), "only whoever knows that all is there marks it"
+    writer.mark()
+    generation = reader.generation()
+    writer.mark()
+    assert (writer.is_marked(), reader.generation()) == (True, generation)
     redis_client.flushall()
-    assert writer.ensure_generation()
-    redis_client.flushall()
-    RedisWriter(redis_client, recent=5).write_predictions(encode_all([]))
-    assert reader.generation()
+    assert not writer.is_marked()
 
 
 def test_every_key_lies_in_the_namespace(redis_client: redis.Redis) -> None:
@@ -329,5 +329,4 @@ def test_a_writer_goes_on_after_redis_was_away(redis_part: Part, redis_client: r
     redis_client.flushall()
     writer.write_predictions(encode_all([prediction(2)]))
     reader = RedisReader(redis_client)
-    assert reader.generation()
     assert [p.event_id for p in reader.predictions("default").predictions] == ["e2"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from schemas.topics import Topic
 from stack.errors import StateMissing
-from stack.jobs import OUTPUTS, SAVEPOINTS_KEPT, History, Submission, newest_checkpoint, newest_state, remove_old_states, resume_from
+from stack.jobs import OUTPUTS, SAVEPOINTS_KEPT, History, Submission, newest_checkpoint, remove_old_states
+from stack.resume import REWIND_MARGIN_MS, Start, newest_state, resume_from
+from stack.state_sums import forget_removed, note, problem, refuse
 
 pytestmark = pytest.mark.unit
 
@@ -49,61 +53,138 @@ def test_checkpoints_are_ordered_by_number_and_incomplete_ones_do_not_count(tmp_
 def test_the_savepoint_that_ended_the_last_submission_wins_over_its_checkpoints(tmp_path: Path) -> None:
     complete(tmp_path / FIRST / "chk-7")
     savepoint = complete(tmp_path / "savepoint-1")
-    assert newest_state([submitted(FIRST, savepoint=savepoint)], tmp_path) == savepoint.as_uri()
+    assert newest_state([submitted(FIRST, savepoint=savepoint)], tmp_path) == Start(savepoint.as_uri())
 
 
 def test_a_crash_resumes_from_the_last_submissions_checkpoint_not_from_an_older_savepoint(tmp_path: Path) -> None:
     savepoint = complete(tmp_path / "savepoint-1")
     newest = complete(tmp_path / SECOND / "chk-3")
     history = [submitted(FIRST, savepoint=savepoint), submitted(SECOND, started_from=savepoint)]
-    assert newest_state(history, tmp_path) == str(newest)
+    assert newest_state(history, tmp_path) == Start(str(newest))
 
 
 def test_submissions_without_a_checkpoint_are_walked_back_across_job_ids(tmp_path: Path) -> None:
     newest = complete(tmp_path / FIRST / "chk-40")
     history = [submitted(FIRST), submitted(SECOND, started_from=newest), submitted(THIRD, started_from=newest)]
-    assert newest_state(history, tmp_path) == str(newest)
+    assert newest_state(history, tmp_path) == Start(str(newest))
 
 
 def test_what_it_was_started_from_counts_if_the_history_begins_there(tmp_path: Path) -> None:
     given = complete(tmp_path / "elsewhere" / "chk-1")
-    assert newest_state([submitted(SECOND, started_from=given)], tmp_path) == str(given)
+    assert newest_state([submitted(SECOND, started_from=given)], tmp_path) == Start(str(given))
 
 
-def test_a_lost_savepoint_is_not_replaced_by_an_older_checkpoint(tmp_path: Path) -> None:
-    complete(tmp_path / FIRST / "chk-7")
-    with pytest.raises(StateMissing, match="is gone"):
-        newest_state([submitted(FIRST, savepoint=tmp_path / "savepoint-1")], tmp_path)
+def test_from_a_state_older_than_a_lost_one_nothing_is_written_again(tmp_path: Path) -> None:
+    older = complete(tmp_path / FIRST / "chk-7")
+    os.utime(older / "_metadata", (1000, 1000))
+    start = newest_state([submitted(FIRST, savepoint=tmp_path / "savepoint-1")], tmp_path)
+    assert start is not None
+    assert (start.path, start.rewound_since) == (str(older), 1_000_000 - REWIND_MARGIN_MS)
+    assert start.refused == [f"{tmp_path / 'savepoint-1'}: it is gone, or cut off"]
+
+
+def flip(state: Path) -> None:
+    """Change one bit, as a failing disk may; the length stays."""
+    data = bytearray((state / "_metadata").read_bytes())
+    data[0] ^= 1
+    (state / "_metadata").write_bytes(data)
+
+
+def cut(state: Path) -> None:
+    os.truncate(state / "_metadata", 2)
+
+
+def empty(state: Path) -> None:
+    os.truncate(state / "_metadata", 0)
+
+
+def remove(state: Path) -> None:
+    shutil.rmtree(state)
+
+
+@pytest.mark.parametrize("damage", [flip, cut, empty, remove])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    older, newer = complete(tmp_path / FIRST / "chk-7"), complete(tmp_path / FIRST / "chk-8")
+    for state in (older, newer):
+        note(state)
+    assert newest_state([submitted(FIRST)], tmp_path) == Start(str(newer))
+    damage(newer)
+    start = newest_state([submitted(FIRST)], tmp_path)
+    assert start is not None
+    assert start.path == str(older)
+    assert start.rewound_since is not None
+    assert str(newer) in start.refused[0]
+
+
+def test_a_checkpoint_that_could_not_be_restored_is_not_tried_again(tmp_path: Path) -> None:
+    older, newer = complete(tmp_path / FIRST / "chk-7"), complete(tmp_path / FIRST / "chk-8")
+    refuse(newer, "Sst file size mismatch")
+    start = newest_state([submitted(FIRST)], tmp_path)
+    assert start is not None
+    assert start.path == str(older)
+    assert "Sst file size mismatch" in start.refused[0]
+
+
+def test_if_all_states_are_damaged_none_is_used(tmp_path: Path) -> None:
+    only = complete(tmp_path / FIRST / "chk-7")
+    note(only)
+    flip(only)
+    history = [submitted(FIRST)]
+    assert newest_state(history, tmp_path) == Start(None, 0, [f"{only}: {problem(only)}"])
+    with pytest.raises(StateMissing, match="SHA-256 differs"):
+        resume_from("classify", history, tmp_path, has_output=lambda _: True, is_whole=lambda _: True)
+
+
+@pytest.mark.parametrize(("whole", "start"), [(True, Start(None, 0, [])), (False, None)])
+def test_learn_is_rebuilt_from_topics_that_are_whole_and_refused_otherwise(whole: bool, start: Start | None, tmp_path: Path) -> None:
+    def resume() -> Start:
+        return resume_from("learn", [], tmp_path, has_output=lambda _: True, is_whole=lambda _: whole)
+
+    if start is not None:
+        assert resume() == start
+    else:
+        with pytest.raises(StateMissing, match="--empty"):
+            resume()
+
+
+def test_sums_of_checkpoints_that_flink_has_removed_are_forgotten_but_the_newest_tells_of_a_loss(tmp_path: Path) -> None:
+    states = [complete(tmp_path / f"chk-{number}") for number in (1, 2, 3)]
+    for age, state in enumerate(reversed(states)):
+        note(state)
+        os.utime(state.with_name(f"{state.name}.sha256"), (1000 - age, 1000 - age))
+        shutil.rmtree(state)
+    forget_removed(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["chk-3.sha256"]
 
 
 def test_a_submission_that_was_never_recorded_counts_by_its_folder(tmp_path: Path) -> None:
     complete(tmp_path / FIRST / "chk-7")
     newest = complete(tmp_path / SECOND / "chk-2")
     os.utime(tmp_path / SECOND, (200, 200))
-    assert newest_state([submitted(FIRST, time=100)], tmp_path) == str(newest)
+    assert newest_state([submitted(FIRST, time=100)], tmp_path) == Start(str(newest))
 
 
 def test_an_older_unknown_folder_does_not_count(tmp_path: Path) -> None:
     newest = complete(tmp_path / SECOND / "chk-2")
     complete(tmp_path / FIRST / "chk-7")
     os.utime(tmp_path / FIRST, (50, 50))
-    assert newest_state([submitted(SECOND, time=100)], tmp_path) == str(newest)
+    assert newest_state([submitted(SECOND, time=100)], tmp_path) == Start(str(newest))
 
 
 @pytest.mark.parametrize("job", OUTPUTS)
 def test_no_state_but_output_is_refused_with_a_way_out(job: str, tmp_path: Path) -> None:
     with pytest.raises(StateMissing, match=f"{OUTPUTS[job][-1]}.*--empty"):
-        resume_from(job, [], tmp_path, has_output=lambda topic: topic is OUTPUTS[job][-1])
+        resume_from(job, [], tmp_path, has_output=lambda topic: topic is OUTPUTS[job][-1], is_whole=lambda _: False)
 
 
 def test_no_state_and_no_output_starts_empty(tmp_path: Path) -> None:
     asked: list[Topic] = []
 
-    def empty(topic: Topic) -> bool:
+    def nothing(topic: Topic) -> bool:
         asked.append(topic)
         return False
 
-    assert resume_from("learn", [], tmp_path, has_output=empty) is None
+    assert resume_from("learn", [], tmp_path, has_output=nothing, is_whole=lambda _: True) == Start(None)
     assert asked == [Topic.MODEL_LOG, Topic.LABEL_STATES]
 
 
@@ -113,7 +194,7 @@ def test_with_a_state_kafka_is_not_asked(tmp_path: Path) -> None:
     def never(topic: Topic) -> bool:
         raise AssertionError(topic)
 
-    assert resume_from("learn", [submitted(FIRST)], tmp_path, has_output=never) == str(newest)
+    assert resume_from("learn", [submitted(FIRST)], tmp_path, has_output=never, is_whole=never) == Start(str(newest))
 
 
 def test_old_states_stay_until_the_new_submission_has_one(tmp_path: Path) -> None:
@@ -128,7 +209,7 @@ def test_old_states_stay_until_the_new_submission_has_one(tmp_path: Path) -> Non
     assert remove_old_states(history, checkpoints, savepoints) == [old, kept[0]]
     assert not old.exists()
     assert [path.exists() for path in kept] == [False, *[True] * SAVEPOINTS_KEPT]
-    assert newest_state(history, checkpoints) == str(checkpoints / SECOND / "chk-1")
+    assert newest_state(history, checkpoints) == Start(str(checkpoints / SECOND / "chk-1"))
 
 
 def test_the_history_is_kept_in_its_file(tmp_path: Path) -> None:

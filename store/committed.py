@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 
@@ -13,13 +14,15 @@ from store.connect import KafkaUnavailable, kafka_unavailable
 
 POLL_MS = 1000
 STALLED_POLLS = 30
+_SKEW_MS = 3_600_000
+"""Brokers accept records from clocks that are ahead by an hour."""
 
 Ends = dict[str, dict[int, int]]
 """Topic to partition to offset."""
 
 
-def open_consumer(kafka: str) -> KafkaConsumer:
-    """Return a consumer without a group that sees committed records only, tuned to read a topic whole.
+def open_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaConsumer:
+    """Return a consumer without a group that sees committed records only (or, with `read_uncommitted`, all), tuned to read a topic whole.
 
     Raises:
         KafkaUnavailable: if no broker answers.
@@ -28,7 +31,7 @@ def open_consumer(kafka: str) -> KafkaConsumer:
         return KafkaConsumer(
             bootstrap_servers=kafka.split(","),
             bootstrap_timeout_ms=10_000,
-            isolation_level="read_committed",
+            isolation_level=isolation,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -55,13 +58,13 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
-def end_offsets(kafka: str, topics: Iterable[str]) -> Ends:
-    """Return the committed end of each partition of the topics.
+def end_offsets(kafka: str, topics: Iterable[str], *, isolation: str = "read_committed") -> Ends:
+    """Return the committed end of each partition of the topics; with `read_uncommitted`, the end of all that was written.
 
     Raises:
         KafkaUnavailable: if no broker answers, or a topic is missing.
     """
-    with closing(open_consumer(kafka)) as consumer:
+    with closing(open_consumer(kafka, isolation=isolation)) as consumer:
         try:
             parts = [part for topic in topics for part in partitions_of(consumer, topic)]
             ends = consumer.end_offsets(parts)
@@ -83,6 +86,65 @@ def begin_offsets(kafka: str, topic: str) -> dict[int, int]:
     return {part.partition: offset for part, offset in begins.items()}
 
 
+def offsets_at(kafka: str, topic: str, time_ms: int) -> dict[int, int]:
+    """Return for each partition the offset of its first record with a timestamp of at least `time_ms`, or its end.
+
+    Raises:
+        KafkaUnavailable: if no broker answers, or there is no such topic.
+    """
+    with closing(open_consumer(kafka)) as consumer:
+        try:
+            parts = partitions_of(consumer, topic)
+            ends = consumer.end_offsets(parts)
+            found = consumer.offsets_for_times(dict.fromkeys(parts, max(0, time_ms)))
+        except KafkaError as error:
+            raise kafka_unavailable(kafka, error) from error
+    return {part.partition: ends[part] if (place := found.get(part)) is None else place.offset for part in parts}
+
+
+def tail_offsets(kafka: str, topic: str, records: int) -> dict[int, int]:
+    """Return for each partition where to start reading so that about the newest `records` records of the topic are read, by their time.
+
+    They are at least so many, if there are, and more only as far as they share a millisecond or markers lie between them.
+
+    Raises:
+        KafkaUnavailable: if no broker answers, or there is no such topic.
+    """
+    with closing(open_consumer(kafka)) as consumer:
+        try:
+            parts = partitions_of(consumer, topic)
+            begins, ends = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
+            earliest, latest = 0, int(time.time() * 1000) + _SKEW_MS
+            starts = dict(begins)
+            while earliest < latest and sum(ends[p] - starts[p] for p in parts) > records:
+                middle = (earliest + latest + 1) // 2
+                found = consumer.offsets_for_times(dict.fromkeys(parts, middle))
+                later = {part: ends[part] if (place := found.get(part)) is None else place.offset for part in parts}
+                if sum(ends[part] - later[part] for part in parts) >= records:
+                    earliest, starts = middle, later
+                else:
+                    latest = middle - 1
+        except KafkaError as error:
+            raise kafka_unavailable(kafka, error) from error
+    return {part.partition: offset for part, offset in starts.items()}
+
+
+def open_transactions(kafka: str, topics: Iterable[str]) -> Ends:
+    """Return the partitions in which something written is neither committed nor aborted yet, with the offset where that begins.
+
+    Raises:
+        KafkaUnavailable: if no broker answers, or a topic is missing.
+    """
+    names = list(topics)
+    # The committed ends first: a transaction that ends between the two questions must not look open for ever, only for now.
+    committed, written = end_offsets(kafka, names), end_offsets(kafka, names, isolation="read_uncommitted")
+    return {
+        topic: held
+        for topic, ends in committed.items()
+        if (held := {partition: end for partition, end in ends.items() if end < written[topic][partition]})
+    }
+
+
 def first_timestamps(kafka: str, topic: str) -> dict[int, int]:
     """Return the time of the first retained record of each partition that has one, epoch ms (raises `KafkaUnavailable`)."""
     with closing(open_consumer(kafka)) as consumer:
@@ -93,13 +155,16 @@ def first_timestamps(kafka: str, topic: str) -> dict[int, int]:
     return {part.partition: place.timestamp for part, place in found.items() if place is not None}
 
 
-def read_committed(kafka: str, topic: str, start: Mapping[int, int] | None = None) -> Iterator[list[ConsumerRecord]]:
+def read_committed(
+    kafka: str, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
+) -> Iterator[list[ConsumerRecord]]:
     """Yield the committed records of a topic in batches, each batch in order and from one partition.
 
     Args:
         kafka: bootstrap servers.
         topic: name on the broker.
         start: partition to first offset; a partition that is not named is read from its beginning.
+        end: partition to the offset before which reading stops; a partition that is not named is read to its end.
 
     Raises:
         KafkaUnavailable: if no broker answers, there is no such topic, or nothing comes for half a minute.
@@ -110,7 +175,8 @@ def read_committed(kafka: str, topic: str, start: Mapping[int, int] | None = Non
             ends = consumer.end_offsets(parts)
             begins = consumer.beginning_offsets(parts)
             first = {part: max(begins[part], (start or {}).get(part.partition, 0)) for part in parts}
-            ends = {part: end for part, end in ends.items() if first[part] < end}
+            ends = {part: min(last, (end or {}).get(part.partition, last)) for part, last in ends.items()}
+            ends = {part: last for part, last in ends.items() if first[part] < last}
             consumer.assign(list(ends))
             for part in ends:
                 consumer.seek(part, first[part])

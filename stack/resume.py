@@ -1,0 +1,100 @@
+"""The rule by which a job resumes: from its newest intact state; from an older one it writes nothing again; never from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.topics import Topic
+from stack.errors import StateMissing
+from stack.jobs import OUTPUTS, Submission, checkpoints_in, is_complete, local_path, unrecorded
+from stack.state_sums import METADATA, problem
+
+REWIND_MARGIN_MS = 150_000
+"""What a checkpoint commits is written while it is made, and that may take `execution.checkpointing.timeout` (two minutes)."""
+
+REBUILDABLE = ("learn",)
+"""Jobs whose state is a function of the topics they read, as long as those are whole."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a job starts from.
+
+    Attributes:
+        path: the state; None for none.
+        rewound_since: epoch ms since which the job may have committed output that the state does not know of; None: it knows all.
+        refused: newer states that were passed over, and why.
+    """
+
+    path: str | None
+    rewound_since: int | None = None
+    refused: list[str] = field(default_factory=list)
+
+
+def states(history: list[Submission], checkpoints: Path) -> Iterator[str]:
+    """Yield the states of a job, newest first, also such as are broken or gone.
+
+    Of each submission, the last one first, that is the savepoint with which it ended, its checkpoints, and what it was started from.
+    One that was never recorded (a crash right after it) counts by its folder.
+
+    Args:
+        history: the job's submissions, oldest first.
+        checkpoints: the job's checkpoint folder, with a folder for each Flink id.
+    """
+    seen: set[Path] = set()
+    for submission in reversed([*history, *unrecorded(history, checkpoints)]):
+        own = [str(path) for path in checkpoints_in(checkpoints / submission.id)]
+        for state in (submission.savepoint, *own, submission.started_from):
+            if state and local_path(state) not in seen:
+                seen.add(local_path(state))
+                yield state
+
+
+def newest_state(history: list[Submission], checkpoints: Path) -> Start | None:
+    """Return the newest state of a job that is intact, or None if there is none."""
+    refused: list[str] = []
+    for state in states(history, checkpoints):
+        path = local_path(state)
+        if (reason := problem(path)) is None and is_complete(path):
+            return Start(state, state_time(path) if refused else None, refused)
+        refused.append(f"{path}: {reason or 'it is gone, or cut off'}")
+    return Start(None, 0, refused) if refused else None
+
+
+def state_time(state: Path) -> int:
+    """Return the time (epoch ms) since which output may have been committed that the state does not know of."""
+    return max(0, int((state / METADATA).stat().st_mtime * 1000) - REWIND_MARGIN_MS)
+
+
+def resume_from(
+    job: str, history: list[Submission], checkpoints: Path, *, has_output: Callable[[Topic], bool], is_whole: Callable[[Topic], bool]
+) -> Start:
+    """Return what a job starts from; nothing is right only for a job without a past, or one that can be rebuilt from whole topics.
+
+    Args:
+        job: its name.
+        history: its submissions, oldest first.
+        checkpoints: its checkpoint folder.
+        has_output: whether a topic holds records; asked only if no state is found.
+        is_whole: whether no record of a topic has been deleted yet; asked only then.
+
+    Raises:
+        StateMissing: if there is no intact state, but output.
+    """
+    found = newest_state(history, checkpoints)
+    if found is not None and found.path is not None:
+        return found
+    refused = found.refused if found else []
+    filled = [topic for topic in OUTPUTS[job] if has_output(topic)]
+    if not filled:
+        return Start(None, None, refused)
+    if job in REBUILDABLE and all(is_whole(topic) for topic in (Topic.PREDICTIONS, Topic.FEEDBACK, *OUTPUTS[job])):
+        return Start(None, 0, refused)
+    lost = "; ".join(refused[:3]) or f"there is none below {checkpoints}"
+    raise StateMissing(
+        f"no intact checkpoint or savepoint of {job} is left ({lost}), but {', '.join(filled)} holds records. "
+        f"Bring the folder back, or name a state: `millrace job submit {job} --from PATH`, or start it over: `… {job} --empty` "
+        "(what is committed and still in the topics is not written again)."
+    )

@@ -1,0 +1,98 @@
+"""What a job has committed already, for one that starts from a state older than its output: that must not be written again.
+
+The outputs name the place of the record that they came from, so that what was committed can be read back and left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+from kafka.consumer.fetcher import ConsumerRecord
+
+from schemas.parsing import record_parser
+from schemas.records import LabelState, Position, State
+from schemas.settings import Settings
+from schemas.topics import Topic
+from store.committed import offsets_at, open_transactions, read_committed
+from store.connect import KafkaUnavailable
+
+SETTLE_S = 60.0
+_LOOK_S = 0.5
+_SLACK_MS = 60_000
+
+Place = tuple[int, int]
+"""Partition and offset of a record of `events` or `feedback`."""
+
+
+class Rewind(msgspec.Struct, frozen=True, kw_only=True):
+    """Between which times (epoch ms) output may have been committed that the state does not know of.
+
+    Attributes:
+        since: nothing of that was written before: some time before the state was made.
+        until: when the job was started from the state. What it commits later, its own checkpoints know.
+    """
+
+    since: int
+    until: int
+
+
+class _Classified(msgspec.Struct):
+    source: Position
+
+
+class _Refused(msgspec.Struct):
+    topic: str
+    partition: int
+    offset: int
+
+
+_parse_classified = record_parser(_Classified)
+_parse_refused = record_parser(_Refused)
+_parse_state = record_parser(LabelState)
+
+
+def classified(settings: Settings, rewind: Rewind) -> set[Place]:
+    """Return the places in `events` that have a committed prediction or dead letter.
+
+    Raises:
+        KafkaUnavailable: if the topics cannot be read, or a transaction in them stays open.
+    """
+    events = settings.topic_prefix + Topic.EVENTS
+    _wait_until_settled(settings, Topic.PREDICTIONS, Topic.DEAD_LETTERS)
+    sources = (_parse_classified(record.value).source for record in _read(settings, Topic.PREDICTIONS, rewind))
+    places = {(at.partition, at.offset) for at in sources}
+    letters = (_parse_refused(record.value) for record in _read(settings, Topic.DEAD_LETTERS, rewind))
+    return places | {(letter.partition, letter.offset) for letter in letters if letter.topic == events}
+
+
+def decided(settings: Settings, rewind: Rewind) -> dict[Place, State]:
+    """Return the last committed state of the labels by their places in `feedback`.
+
+    Raises:
+        KafkaUnavailable: if the topic cannot be read, or a transaction in it stays open.
+    """
+    _wait_until_settled(settings, Topic.LABEL_STATES)
+    states: dict[Place, State] = {}
+    for record in _read(settings, Topic.LABEL_STATES, rewind):
+        state = _parse_state(record.value)
+        states[state.feedback.at.partition, state.feedback.at.offset] = state.state
+    return states
+
+
+def _read(settings: Settings, topic: Topic, rewind: Rewind) -> Iterator[ConsumerRecord]:
+    name = settings.topic_prefix + topic
+    start, end = (offsets_at(settings.kafka, name, at) for at in (rewind.since, rewind.until + _SLACK_MS))
+    for batch in read_committed(settings.kafka, name, start, end):
+        yield from batch
+
+
+def _wait_until_settled(settings: Settings, *topics: Topic) -> None:
+    """Wait until nothing in the topics is open: the sinks abort or commit what the job before has left when they are opened."""
+    names = [settings.topic_prefix + topic for topic in topics]
+    deadline = time.monotonic() + SETTLE_S
+    while held := open_transactions(settings.kafka, names):
+        if time.monotonic() > deadline:
+            raise KafkaUnavailable(f"a transaction stays open in {held}: stop whatever else writes to these topics")
+        time.sleep(_LOOK_S)

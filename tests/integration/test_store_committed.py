@@ -1,0 +1,159 @@
+"""Reading topics from outside, on a real broker: what is open, where the newest lie, and what a Redis or a job gets back from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from kafka import KafkaProducer
+
+from schemas.parsing import encode
+from schemas.records import (
+    Aggregate,
+    DeadLetter,
+    FeedbackRef,
+    LabelState,
+    ModelVersion,
+    Position,
+    Prediction,
+    Quality,
+    Reason,
+    Scores,
+    State,
+)
+from schemas.settings import Settings
+from schemas.topics import Topic
+from stack.process import Part
+from store.committed import offsets_at, open_transactions, read_committed, tail_offsets
+from store.connect import connect_redis
+from store.refill import refill
+from store.rewind import Rewind, classified, decided
+from store.writer import RedisWriter
+
+pytestmark = pytest.mark.integration
+
+NOW = int(time.time() * 1000)
+
+
+@pytest.fixture
+def settings(kafka: str, topic_prefix: str) -> Settings:
+    return Settings(kafka=kafka, topic_prefix=topic_prefix, recent_predictions=20)
+
+
+@pytest.fixture
+def producer(kafka: str) -> Iterator[KafkaProducer]:
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    yield producer
+    producer.close()
+
+
+def prediction(number: int, *, at: int | None = None) -> Prediction:
+    return Prediction(
+        event_id=f"e{number}", task="default", text="hi", meta={}, label="a", proba={"a": 1.0}, classes=1,
+        model=ModelVersion(line="base", seq=number), event_ts=1, predicted_at=NOW + number if at is None else at,
+        source=Position(partition=0, offset=number),
+    )  # fmt: skip
+
+
+def label_state(offset: int, state: State, *, time_ms: int = NOW) -> LabelState:
+    at = Position(partition=1, offset=offset, time=NOW)
+    return LabelState(event_id=f"e{offset}", task="default", state=state, feedback=FeedbackRef(at=at), label="a", time=time_ms)
+
+
+def test_an_open_transaction_shows_until_it_ends(kafka: str, topic_prefix: str) -> None:
+    topics = [topic_prefix + Topic.PREDICTIONS, topic_prefix + Topic.DEAD_LETTERS]
+    producer = KafkaProducer(bootstrap_servers=kafka, transactional_id=f"{topic_prefix}open")
+    producer.init_transactions()
+    assert open_transactions(kafka, topics) == {}
+    producer.begin_transaction()
+    producer.send(topics[0], b"x").get(10)
+    assert open_transactions(kafka, topics) == {topics[0]: {0: 0}}
+    producer.abort_transaction()
+    deadline = time.monotonic() + 10
+    while open_transactions(kafka, topics):
+        assert time.monotonic() < deadline
+    producer.close()
+
+
+def test_the_newest_records_are_found_by_time(settings: Settings, producer: KafkaProducer) -> None:
+    topic = settings.topic_prefix + Topic.FEEDBACK
+    for number in range(100):
+        producer.send(topic, str(number).encode(), timestamp_ms=NOW - 100_000 + 1000 * number)
+    producer.flush()
+    for wanted in (1, 30, 100, 1000):
+        start = tail_offsets(settings.kafka, topic, wanted)
+        found = [int(record.value) for batch in read_committed(settings.kafka, topic, start) for record in batch]
+        assert sorted(found) == list(range(max(0, 100 - wanted), 100))
+    assert offsets_at(settings.kafka, topic, NOW - 50_000) == {0: 50}
+    assert offsets_at(settings.kafka, topic, NOW + 5000) == {0: 100}
+
+
+def test_what_a_job_has_committed_is_read_back(settings: Settings, producer: KafkaProducer) -> None:
+    prefix = settings.topic_prefix
+    for number in (3, 4):
+        producer.send(prefix + Topic.PREDICTIONS, encode(prediction(number)))
+    for number, topic in ((5, Topic.EVENTS), (6, Topic.FEEDBACK)):
+        letter = DeadLetter(
+            topic=prefix + topic, partition=0, offset=number, reason=Reason.NOT_JSON, detail="", length=0, sha256="", head="", time=NOW
+        )
+        producer.send(prefix + Topic.DEAD_LETTERS, encode(letter))
+    for one in (label_state(1, State.WAITING), label_state(2, State.WAITING), label_state(2, State.TRAINED)):
+        producer.send(prefix + Topic.LABEL_STATES, encode(one))
+    producer.flush()
+    now = int(time.time() * 1000)
+    everything = Rewind(since=0, until=now)
+    assert classified(settings, everything) == {(0, 3), (0, 4), (0, 5)}
+    assert decided(settings, everything) == {(1, 1): State.WAITING, (1, 2): State.TRAINED}
+    later = Rewind(since=now + 60_000, until=now + 60_000)
+    assert (classified(settings, later), decided(settings, later)) == (set(), {})
+
+
+def contents(client: redis.Redis) -> dict[bytes, object]:
+    ask: Any = client
+    read = {b"hash": ask.hgetall, b"zset": lambda key: ask.zrange(key, 0, -1, withscores=True), b"string": ask.get}
+    return {key: read[ask.type(key)](key) for key in ask.scan_iter()}
+
+
+def test_an_empty_redis_is_filled_to_what_it_was(settings: Settings, producer: KafkaProducer, redis_part: Part) -> None:
+    scores = Scores(labels=1, accuracy=1.0, macro_f1=1.0, log_loss=0.0, per_class={})
+    quality = [
+        Quality(
+            task="default",
+            time=NOW + n,
+            model=ModelVersion(line="base", seq=n),
+            model_time=NOW,
+            overall=scores,
+            window=scores,
+            window_size=9,
+        )  # fmt: skip
+        for n in range(3)
+    ]
+    counts = [Aggregate(name="predictions", task="default", label="a", granularity="total", start=0, count=n) for n in (1, 2, 50)]
+    counts.append(Aggregate(name="predictions", task="default", label="b", granularity="minute", start=NOW - NOW % 60_000, count=7))
+    states = [label_state(n, State.TRAINED, time_ms=NOW + n) for n in range(50)]
+    predictions = [encode(prediction(n)) for n in range(50)]
+    with connect_redis(f"redis://{redis_part.address}/0") as first, connect_redis(f"redis://{redis_part.address}/1") as second:
+        writer = RedisWriter(first, recent=20, topic_prefix=settings.topic_prefix)
+        writer.write_predictions(predictions)
+        writer.write_label_states(states)
+        writer.write_aggregates(counts)
+        for one in quality:
+            writer.write_quality(one)
+        written = contents(first)
+        again = RedisWriter(second, recent=20, topic_prefix=settings.topic_prefix)
+        assert refill(settings, again) == 0, "nothing is in the topics yet"
+        sent = {
+            Topic.PREDICTIONS: predictions, Topic.LABEL_STATES: map(encode, states), Topic.AGGREGATES: map(encode, counts),
+            Topic.QUALITY: map(encode, quality),
+        }  # fmt: skip
+        for topic, values in sent.items():
+            for value in values:
+                producer.send(settings.topic_prefix + topic, value)
+        producer.flush()
+        assert refill(settings, again) >= 47
+        assert contents(second) == written
+        refill(settings, again)
+        assert contents(second) == written
