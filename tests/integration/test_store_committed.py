@@ -119,17 +119,9 @@ def contents(client: redis.Redis) -> dict[bytes, object]:
 
 def test_an_empty_redis_is_filled_to_what_it_was(settings: Settings, producer: KafkaProducer, redis_part: Part) -> None:
     scores = Scores(labels=1, accuracy=1.0, macro_f1=1.0, log_loss=0.0, per_class={})
+    version = ModelVersion(line="base", seq=1)
     quality = [
-        Quality(
-            task="default",
-            time=NOW + n,
-            model=ModelVersion(line="base", seq=n),
-            model_time=NOW,
-            overall=scores,
-            window=scores,
-            window_size=9,
-        )  # fmt: skip
-        for n in range(3)
+        Quality(task="default", time=NOW + n, model=version, model_time=NOW, overall=scores, window=scores, window_size=9) for n in range(3)
     ]
     counts = [Aggregate(name="predictions", task="default", label="a", granularity="total", start=0, count=n) for n in (1, 2, 50)]
     counts.append(Aggregate(name="predictions", task="default", label="b", granularity="minute", start=NOW - NOW % 60_000, count=7))
@@ -150,8 +142,8 @@ def test_an_empty_redis_is_filled_to_what_it_was(settings: Settings, producer: K
             Topic.QUALITY: map(encode, quality),
         }  # fmt: skip
         for topic, values in sent.items():
-            for value in values:
-                producer.send(settings.topic_prefix + topic, value)
+            for number, value in enumerate(values):
+                producer.send(settings.topic_prefix + topic, value, key=str(number).encode())
         producer.flush()
         assert refill(settings, again) >= 47
         assert contents(second) == written
