@@ -16,10 +16,10 @@ COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format bench docs lock clean
+.PHONY: help setup demo test test-faults unit check format bench docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv (done by the other targets when needed)
 
@@ -31,6 +31,9 @@ test: check ## Run every check and every test (pytest flags: ARGS="...")
 
 unit: setup ## Run the tests that need no server, with the doctests
 	@$(BIN)/python -m pytest schemas online_model tests/unit $(ARGS)
+
+test-faults: setup ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; an hour)
+	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)
 
 check: setup ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

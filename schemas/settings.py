@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         topic_prefix: put before every topic's name, so that several installations share a broker.
         topic_partitions: partitions of the high-volume topics when they are created.
         checkpoint_interval_ms: time between checkpoints of each job; committed output waits for them.
+        transaction_timeout_s: an outage of Kafka or of a job may last so long; what was written before it and not committed is lost after
+            that. Brokers must allow it (`transaction.max.timeout.ms`, 15 minutes by default; the broker of `millrace up` allows a day).
         classify_parallelism: instances of the predictor.
         label_wait_s: how long a prediction waits for labels, and a label for its event.
         event_known_s: how long an event and its prediction are kept, to tell late labels from those of unknown events, and duplicates.
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     topic_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}\\Z")] = ""
     topic_partitions: Positive = 4
     checkpoint_interval_ms: Annotated[int, msgspec.Meta(ge=100)] = 500
+    transaction_timeout_s: Positive = 15 * 60
     classify_parallelism: Positive = 1
     label_wait_s: Positive = 24 * 3600
     event_known_s: Positive = 7 * 24 * 3600

@@ -93,6 +93,20 @@ class FlinkRest:
         counts = self._call("GET", f"/jobs/{job}/checkpoints")["counts"]
         return dict(counts)
 
+    def checkpoints_since(self, job: str, moment: int) -> int:
+        """How many of the job's newest checkpoints were begun after the moment (epoch ms) and are complete."""
+        history = self._call("GET", f"/jobs/{job}/checkpoints")["history"]
+        return sum(entry["status"] == "COMPLETED" and entry["trigger_timestamp"] > moment for entry in history)
+
+    def newest_checkpoint(self, job: str) -> dict[str, Any]:
+        """Sizes (bytes) and durations (ms) of the job's newest complete checkpoint; nothing before the first."""
+        return dict(self._call("GET", f"/jobs/{job}/checkpoints")["latest"]["completed"] or {})
+
+    def heap_used(self, task_manager: str) -> int:
+        """Bytes of a TaskManager's heap that are in use."""
+        values = self._request("GET", f"/taskmanagers/{task_manager}/metrics?get=Status.JVM.Memory.Heap.Used")
+        return int(values[0]["value"]) if values else 0
+
     def root_cause(self, job: str) -> str | None:
         """The first lines of the job's newest exception."""
         entries = self._call("GET", f"/jobs/{job}/exceptions?maxExceptions=1").get("exceptionHistory", {}).get("entries", [])

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 from schemas.topics import Topic
 from stack.backoff import Backoff
 from stack.errors import StateMissing
-from stack.failures import Failures
+from stack.failures import Failures, StartCheck
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
 from stack.jobs import History, Submission, checkpoints_in, local_path, newest_checkpoint, remove_old_states
 from stack.resume import Start, resume_from, state_time
@@ -38,6 +38,7 @@ class JobPlace:
         client: submits.
         has_output: whether a topic holds records.
         is_whole: whether no record of a topic has been deleted yet.
+        start_check: gives for a job what starts to look whether all that it read is answered.
     """
 
     rest: FlinkRest
@@ -48,6 +49,7 @@ class JobPlace:
     client: SubmissionClient
     has_output: Callable[[Topic], bool]
     is_whole: Callable[[Topic], bool]
+    start_check: Callable[[str], StartCheck | None]
 
 
 @dataclass
@@ -74,7 +76,7 @@ class JobKeeper:
         self._next_details = now
         self._chosen: tuple[bool, str | None] = (False, None)
         self._given_up: set[str] = set()
-        self._failures = Failures()
+        self._failures = Failures(place.start_check(job))
         last = place.history.of(job)[-1:]
         self.state.id = last[0].id if last and not place.own_cluster and not last[0].savepoint else None
 
@@ -94,6 +96,7 @@ class JobKeeper:
 
     def stop(self, now: float, *, savepoint: bool, timeout_s: float) -> None:
         """Begin to stop it; further ticks finish that."""
+        self._failures.stop()
         if self._submission is not None:
             self._submission.kill()
             self._submission = None
@@ -115,6 +118,8 @@ class JobKeeper:
             if can_submit and overview is not None and now >= self._next:
                 self._submit(now, overview)
         else:
+            self._failures.tick()
+            self.state.unanswered, self.state.checking = self._failures.unanswered, self._failures.checking
             self._note_newest(self.state.id)
             if overview is not None:
                 self._watch(self.state.id, now, overview)
@@ -198,6 +203,7 @@ class JobKeeper:
             self.state.error = _ENDED_ELSEWHERE.format(job=self.job)
             self._become(Condition.STOPPED, now)
         elif seen.state == "RUNNING" and seen.all_running:
+            self._failures.running(now)
             self._become(Condition.HEALTHY, now)
         elif self.state.state is not Condition.STARTING:
             self._become(Condition.RESTARTING, now)
@@ -209,7 +215,6 @@ class JobKeeper:
             self.state.checkpoints_completed, self.state.checkpoints_failed = int(counts["completed"]), int(counts["failed"])
             self.state.restarts = rest.restarts(flink_id) or self.state.restarts
             self._failures.commits(rest.failed_committables(flink_id))
-            self.state.failed_commits = self._failures.failed_commits
             if failing:
                 self.state.error = rest.root_cause(flink_id) or self.state.error
                 self._failures.restore(rest.failed_restore(flink_id))

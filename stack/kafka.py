@@ -22,6 +22,9 @@ _PROBE_TIMEOUT_S = 1.0
 # ApiVersions request, version 0: key 18, version, correlation id, client id "millrace" (Kafka protocol guide).
 _API_VERSIONS = struct.pack(">hhih", 18, 0, 1, 8) + b"millrace"
 
+TRANSACTION_TIMEOUT_S = 24 * 3600
+"""A laptop may sleep for a night between a checkpoint and the commit of what it promised."""
+
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -39,7 +42,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-transaction.max.timeout.ms=3600000
+transaction.max.timeout.ms={transaction_max_timeout_ms}
 transaction.abort.timed.out.transaction.cleanup.interval.ms=10000
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
@@ -64,7 +67,10 @@ def broker_part(folder: Path, port: int, controller_port: int, *, log: Path, jav
     folder.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
-    values = {"host": LOOPBACK, "port": port, "controller_port": controller_port, "data": data, "message_max_bytes": MAX_RECORD_BYTES}
+    values = {
+        "host": LOOPBACK, "port": port, "controller_port": controller_port, "data": data, "message_max_bytes": MAX_RECORD_BYTES,
+        "transaction_max_timeout_ms": TRANSACTION_TIMEOUT_S * 1000,
+    }  # fmt: skip
     (folder / "server.properties").write_text(_PROPERTIES.format(**values), encoding="utf-8")
     (folder / "log4j2.properties").write_text(log_properties(log), encoding="utf-8")
     java = [str(java_home / "bin" / "java"), "-cp", ":".join(map(str, broker_classpath(jars)))]

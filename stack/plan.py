@@ -120,7 +120,15 @@ def _settings(wish: Wish, folder: DataFolder, ports: Mapping[str, int], problems
     artifacts = wish.environment.get(f"{PREFIX}ARTIFACTS") or str(folder.artifacts)
     try:
         settings = read_settings(wish.environment)
-        values = {**msgspec.structs.asdict(settings), **addresses, "artifacts": str(Path(artifacts).absolute()), **wish.settings}
+        chosen = wish.kafka or f"{PREFIX}TRANSACTION_TIMEOUT_S" in wish.environment
+        own_broker = {} if chosen else {"transaction_timeout_s": kafka.TRANSACTION_TIMEOUT_S}
+        values = {
+            **msgspec.structs.asdict(settings),
+            **addresses,
+            **own_broker,
+            "artifacts": str(Path(artifacts).absolute()),
+            **wish.settings,
+        }
         return msgspec.convert(values, Settings)
     except (SettingsError, msgspec.ValidationError) as error:
         problems.extend(str(error).splitlines())

@@ -64,7 +64,8 @@ class JobState(msgspec.Struct, kw_only=True):
         resubmissions: how often the supervisor submitted it again.
         checkpoints_completed: since it was submitted.
         checkpoints_failed: since it was submitted.
-        failed_commits: transactions that a checkpoint had promised and the broker has aborted: their records are missing.
+        checking: whether commits have failed, and it is being looked whether output is missing.
+        unanswered: records without output, because the broker has aborted what a checkpoint had promised.
         refused_states: newer states that were passed over when it was started, and why.
         error: why it is not healthy.
     """
@@ -78,7 +79,8 @@ class JobState(msgspec.Struct, kw_only=True):
     resubmissions: int = 0
     checkpoints_completed: int = 0
     checkpoints_failed: int = 0
-    failed_commits: int = 0
+    checking: bool = False
+    unanswered: int = 0
     refused_states: list[str] = []
     error: str | None = None
 
@@ -120,13 +122,13 @@ class StackState(msgspec.Struct, kw_only=True):
         """A line for each part and job that is not healthy."""
         parts = [f"{part.name} is {part.state}{_because(part.error)}" for part in self.parts if part.state is not Condition.HEALTHY]
         jobs = [f"job {job.job} is {job.state}{_because(job.error)}" for job in self.jobs if job.state is not Condition.HEALTHY]
-        return parts + jobs + [f"job {job.job}: {failed_commits(job)}" for job in self.jobs if job.failed_commits]
+        return parts + jobs + [f"job {job.job}: {missing_output(job)}" for job in self.jobs if job.unanswered]
 
 
-def failed_commits(job: JobState) -> str:
+def missing_output(job: JobState) -> str:
     """Say that output is missing, and what to do."""
     return (
-        f"{job.failed_commits} transactions were aborted by the broker after a checkpoint had counted on them, so records are missing: "
+        f"{job.unanswered} records have no output, because the broker has aborted what a checkpoint had promised: "
         f"`millrace job stop {job.job}`, then `millrace job submit {job.job} --from` an older state writes what is missing, and only that"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from stack.state import Condition, StackState, failed_commits
+from stack.state import Condition, StackState, missing_output
 from store.connect import without_password
 
 
@@ -16,17 +16,17 @@ def status_lines(state: StackState, *, now: float) -> list[str]:
         (part.name, part.state, _age(now - part.since), str(part.pid or "-"), str(part.restarts), part.url or _port(part.port))
         for part in state.parts
     ]
-    jobs = [("job", "state", "for", "Flink's id", "restarts", "submitted again", "checkpoints", "failed", "commits failed")]
+    jobs = [("job", "state", "for", "Flink's id", "restarts", "submitted again", "checkpoints", "failed", "unanswered")]
     jobs += [
         (
             job.job, job.state, _age(now - job.since), job.id or "-", str(job.restarts), str(job.resubmissions),
-            str(job.checkpoints_completed), str(job.checkpoints_failed), str(job.failed_commits),
+            str(job.checkpoints_completed), str(job.checkpoints_failed), "checking" if job.checking else str(job.unanswered),
         )
         for job in state.jobs
     ]  # fmt: skip
     head = f"{state.phase}, supervisor {state.pid}, data in {state.data_dir}"
     errors = [f"{name}: {error}" for name, condition, error in _errors(state) if error and condition is not Condition.HEALTHY]
-    errors += [f"job {job.job}: {failed_commits(job)}" for job in state.jobs if job.failed_commits]
+    errors += [f"job {job.job}: {missing_output(job)}" for job in state.jobs if job.unanswered]
     errors += [f"job {job.job}: passed over {refused}" for job in state.jobs for refused in job.refused_states]
     addresses = [
         f"Kafka {state.addresses.kafka}   Redis {without_password(state.addresses.redis)}",

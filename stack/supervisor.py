@@ -17,7 +17,9 @@ import msgspec
 import psutil
 from kafka.errors import KafkaError
 
+from stack.answers import RunningCheck
 from stack.errors import AlreadyRunning, StackError
+from stack.failures import StartCheck
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
 from stack.folders import DataFolder
 from stack.jars import ensure_jars
@@ -103,7 +105,12 @@ class Supervisor:
             client=client,
             has_output=lambda topic: holds_records(self._settings, topic),
             is_whole=lambda topic: is_whole(self._settings, topic),
+            start_check=self._answers_check,
         )
+
+    def _answers_check(self, job: str) -> StartCheck | None:
+        """Return what looks for records without an answer; publish may write again, so nothing of its can be missing."""
+        return None if job == "publish" else lambda since: RunningCheck(job, since, self._plan.settings)
 
     def _tick(self, parts: Parts) -> None:
         self._tick_parts(parts)

@@ -53,27 +53,29 @@ _parse_refused = record_parser(_Refused)
 _parse_state = record_parser(LabelState)
 
 
-def classified(settings: Settings, rewind: Rewind) -> set[Place]:
-    """Return the places in `events` that have a committed prediction or dead letter.
+def classified(settings: Settings, rewind: Rewind, *, settled: bool = True) -> set[Place]:
+    """Return the places in `events` that have a committed prediction or dead letter, if `settled` once no transaction is open any more.
 
     Raises:
         KafkaUnavailable: if the topics cannot be read, or a transaction in them stays open.
     """
     events = settings.topic_prefix + Topic.EVENTS
-    _wait_until_settled(settings, Topic.PREDICTIONS, Topic.DEAD_LETTERS)
+    if settled:
+        _wait_until_settled(settings, Topic.PREDICTIONS, Topic.DEAD_LETTERS)
     sources = (_parse_classified(record.value).source for record in _read(settings, Topic.PREDICTIONS, rewind))
     places = {(at.partition, at.offset) for at in sources}
     letters = (_parse_refused(record.value) for record in _read(settings, Topic.DEAD_LETTERS, rewind))
     return places | {(letter.partition, letter.offset) for letter in letters if letter.topic == events}
 
 
-def decided(settings: Settings, rewind: Rewind) -> dict[Place, State]:
-    """Return the last committed state of the labels by their places in `feedback`.
+def decided(settings: Settings, rewind: Rewind, *, settled: bool = True) -> dict[Place, State]:
+    """Return the last committed state of the labels by their places in `feedback`; `settled` as in `classified`.
 
     Raises:
         KafkaUnavailable: if the topic cannot be read, or a transaction in it stays open.
     """
-    _wait_until_settled(settings, Topic.LABEL_STATES)
+    if settled:
+        _wait_until_settled(settings, Topic.LABEL_STATES)
     states: dict[Place, State] = {}
     for record in _read(settings, Topic.LABEL_STATES, rewind):
         state = _parse_state(record.value)

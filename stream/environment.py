@@ -73,7 +73,6 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
         "execution.checkpointing.timeout": "2 min",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.dir": placement.checkpoints,
-        "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.incremental": "true",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",

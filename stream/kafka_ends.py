@@ -11,9 +11,6 @@ from schemas.settings import Settings
 from schemas.topics import MAX_RECORD_BYTES, Topic
 from stream.rows import OUT, as_table
 
-TRANSACTION_TIMEOUT_MS = 15 * 60 * 1000
-"""The longest that brokers allow by default: an outage of a job may last as long before its last output is aborted."""
-
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
@@ -91,7 +88,7 @@ def add_sink(
         options |= {
             "sink.delivery-guarantee": "exactly-once",
             "sink.transactional-id-prefix": f"{settings.topic_prefix}millrace-{job}",
-            "properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+            "properties.transaction.timeout.ms": str(settings.transaction_timeout_s * 1000),
         }
     topic_column = " topic STRING NOT NULL METADATA FROM 'topic'," if len(topics) > 1 else ""
     tables.execute_sql(

@@ -1,0 +1,128 @@
+"""Whether all that a job has read is answered: `python -m stack.answers --job classify --since MS` prints how many records are not.
+
+Flink's sink cannot tell a transaction that was committed before a crash, and is committed again after it, from one that the broker
+has aborted: it counts both as failed. The topics can. Settings come from the environment (MILLRACE_*).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import IO
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+
+from schemas.settings import Settings, read_settings
+from schemas.topics import Topic
+from stack.process import die_with_parent
+from store.committed import offsets_at, read_committed
+from store.rewind import Place, Rewind, classified, decided
+
+PATIENCE_S = 60.0
+_COMMIT_S = 3.0
+"""A checkpoint's transactions are committed after its offsets, or before; so long after them everything is."""
+
+_TIMEOUT_MS = 15_000
+
+
+class Found(msgspec.Struct, frozen=True):
+    """How many records were looked at, and the places of those that have no answer."""
+
+    job: str
+    records: int
+    unanswered: list[Place]
+
+
+def unanswered(settings: Settings, job: str, since: int) -> Found:
+    """Return the records since a time (epoch ms) that the job says it has read, and that have no committed output.
+
+    Raises:
+        KafkaUnavailable: if the topics cannot be read.
+    """
+    outputs: Mapping[str, tuple[Topic, Callable[[Settings, Rewind], object]]] = {
+        "classify": (Topic.EVENTS, lambda s, r: classified(s, r, settled=False)),
+        "learn": (Topic.FEEDBACK, lambda s, r: decided(s, r, settled=False)),
+    }
+    topic, read_outputs = outputs[job]
+    end = _committed_offsets(settings, job, topic)
+    time.sleep(_COMMIT_S)
+    answered = read_outputs(settings, Rewind(since=since, until=int(time.time() * 1000)))
+    places = list(_places(settings, topic, since, end))
+    missing = [place for place in places if place not in answered]  # type: ignore[operator]  # a set or a dict
+    return Found(job, len(places), missing)
+
+
+def _committed_offsets(settings: Settings, job: str, topic: Topic) -> dict[int, int]:
+    """Return for each partition the offset up to which the job's newest checkpoint has read; 0 for one that it has not read."""
+    name = settings.topic_prefix + topic
+    options = {"group_id": f"{settings.topic_prefix}millrace-{job}", "enable_auto_commit": False, "bootstrap_timeout_ms": _TIMEOUT_MS}
+    with closing(KafkaConsumer(bootstrap_servers=settings.kafka.split(","), metrics_enabled=False, **options)) as consumer:
+        partitions = consumer.partitions_for_topic(name) or ()
+        return {number: consumer.committed(TopicPartition(name, number)) or 0 for number in partitions}
+
+
+def _places(settings: Settings, topic: Topic, since: int, end: Mapping[int, int]) -> Iterator[Place]:
+    name = settings.topic_prefix + topic
+    for batch in read_committed(settings.kafka, name, offsets_at(settings.kafka, name, since), end):
+        yield from ((record.partition, record.offset) for record in batch)
+
+
+class RunningCheck:
+    """A check in a process of its own: the supervisor has no time to read topics."""
+
+    def __init__(self, job: str, since: int, environment: Mapping[str, str]) -> None:
+        self._began = time.monotonic()
+        command = [sys.executable, "-m", "stack.answers", "--job", job, "--since", str(since)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread runs where jobs are kept.
+            start_new_session=True,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended; one that takes too long is ended."""
+        if self._process.poll() is None and time.monotonic() - self._began > PATIENCE_S:
+            self.stop()
+        return self._process.poll() is None
+
+    def found(self) -> Found | None:
+        """Return what it found; None if it could not find out, and must be asked again."""
+        out: IO[bytes] | None = self._process.stdout
+        if out is None:
+            return None
+        with out:
+            try:
+                return msgspec.json.decode(out.read(), type=Found)
+            except msgspec.DecodeError:
+                return None
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what was found as JSON; 1 if something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m stack.answers", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--job", choices=("classify", "learn"), required=True)
+    parser.add_argument("--since", type=int, required=True, metavar="MS", help="epoch milliseconds")
+    options = parser.parse_args(arguments)
+    found = unanswered(read_settings(os.environ), options.job, options.since)
+    print(msgspec.json.encode(found).decode())
+    return 1 if found.unanswered else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

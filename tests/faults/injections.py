@@ -1,0 +1,318 @@
+"""The faults: each does its harm to a running stack, and returns when the harm was over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from schemas.topics import Topic
+from stack.embedded import Stack
+from stack.flink_rest import FlinkRest
+from stack.jobs import newest_checkpoint
+from stack.mailbox import JobRequest, ask
+from stack.state import JobState
+from tests.faults.watch import REDIS
+
+PAUSE_S = 30.0
+SHORT_TIMEOUT_S = 20
+AWAY_S = 45.0
+FULL_S = 15.0
+_JOBS = ("classify", "learn", "publish")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, what it interrupts, and what the stack needs for it.
+
+    Attributes:
+        name: how it is called in the table.
+        inject: does the harm; returns the moment (monotonic seconds) at which it was over, from which recovery is counted.
+        output: what must come again: a topic, or Redis.
+        settings: overrides of the settings; a stack with others is started for it.
+        small_disk: folder of the data folder that is to lie on a small file system of its own.
+        steady: outputs that must go on at the full rate all the while.
+    """
+
+    name: str
+    inject: Callable[[Stack], float]
+    output: str = Topic.PREDICTIONS
+    settings: dict[str, object] = field(default_factory=dict)
+    small_disk: str | None = None
+    steady: tuple[str, ...] = ()
+
+
+def kill(part: str) -> Callable[[Stack], float]:
+    """Return a fault: `kill -9` of a part."""
+
+    def inject(stack: Stack) -> float:
+        return _kill(stack, part)
+
+    return inject
+
+
+def kill_in_a_checkpoint(stack: Stack) -> float:
+    """Kill the TaskManager while a checkpoint of learn is being made."""
+    rest, job = FlinkRest(stack.addresses["flink_rest"]), _job(stack, "learn")
+    _until(lambda: rest.checkpoints(str(job.id))["in_progress"], "a checkpoint is being made", every_s=0.0)
+    return _kill(stack, "taskmanager")
+
+
+def kill_before_the_commit(job: str) -> Callable[[Stack], float]:
+    """Return a fault: kill the TaskManager as soon as a checkpoint of the job is complete; its transactions are committed after that."""
+
+    def inject(stack: Stack) -> float:
+        folder = stack.folder.checkpoints / job / str(_job(stack, job).id)
+        before = newest_checkpoint(folder)
+        _until(lambda: newest_checkpoint(folder) != before, "the next checkpoint is complete", every_s=0.001)
+        return _kill(stack, "taskmanager")
+
+    return inject
+
+
+def kill_before_the_announcement(stack: Stack) -> float:
+    """Kill the TaskManager as soon as the learner has written a snapshot, before that is announced and committed."""
+    folder = Path(stack.settings.artifacts)
+    before = set(folder.rglob("*.safetensors"))
+    _until(lambda: set(folder.rglob("*.safetensors")) - before, "the learner writes a snapshot", every_s=0.001)
+    return _kill(stack, "taskmanager")
+
+
+def fail_operators(stack: Stack) -> float:
+    """Let a Python operator of each job raise an error."""
+    for job in _JOBS:
+        file = Path(stack.settings.drill_folder) / job
+        file.touch()
+        _until(lambda file=file: not file.exists(), f"an operator of {job} has failed")  # type: ignore[misc]  # a lambda's default is untyped
+    return time.monotonic()
+
+
+def kill_everything(stack: Stack) -> float:
+    """Kill the supervisor, and with it everything, as a machine that loses power would; then start the stack again."""
+    pids = stack.pids()
+    os.kill(pids["supervisor"], signal.SIGKILL)
+    stack.stop(savepoint=False)
+    _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()), "all parts have ended with the supervisor")
+    began = time.monotonic()
+    stack.start()
+    return began
+
+
+def pause(part: str) -> Callable[[Stack], float]:
+    """Return a fault: a part stands still for half a minute (SIGSTOP), as in a long garbage collection or a frozen machine."""
+
+    def inject(stack: Stack) -> float:
+        with _stopped(stack.pids()[part]):
+            time.sleep(PAUSE_S)
+        return time.monotonic()
+
+    return inject
+
+
+def kill_repeatedly(stack: Stack) -> float:
+    """Kill a random part every four seconds, six times."""
+    for _ in range(6):
+        time.sleep(4)
+        victims = sorted(set(stack.pids()) & {"taskmanager", "jobmanager", "kafka", "redis", "api"})
+        _kill(stack, random.choice(victims))
+    return time.monotonic()
+
+
+def flush_redis(stack: Stack) -> float:
+    """Remove everything from Redis while it runs."""
+    with redis.Redis.from_url(stack.settings.redis) as client:
+        client.flushall()
+    return time.monotonic()
+
+
+def redis_comes_back_empty(stack: Stack) -> float:
+    """Kill Redis and remove its files before it is started again."""
+    with _stopped(stack.pids()["supervisor"]):
+        os.kill(stack.pids()["redis"], signal.SIGKILL)
+        time.sleep(1)
+        for path in stack.folder.redis.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return time.monotonic()
+
+
+def redis_read_only(stack: Stack) -> float:
+    """Make Redis a read-only replica of nothing for fifteen seconds."""
+    with redis.Redis.from_url(stack.settings.redis) as client:
+        client.slaveof("127.0.0.1", "1")
+        time.sleep(15)
+        client.slaveof()
+    return time.monotonic()
+
+
+def away(part: str, seconds: float) -> Callable[[Stack], float]:
+    """Return a fault: a part is gone, and nothing starts it again, for so long."""
+
+    def inject(stack: Stack) -> float:
+        pids = stack.pids()
+        with _stopped(pids["supervisor"]):
+            os.kill(pids[part], signal.SIGKILL)
+            time.sleep(seconds)
+        return time.monotonic()
+
+    return inject
+
+
+def disk_full(folder: str) -> Callable[[Stack], float]:
+    """Return a fault: the file system of a folder is full for a while."""
+
+    def inject(stack: Stack) -> float:
+        filler = stack.folder.root / folder / "filler"
+        with filler.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1024 * 1024))
+                file.flush()
+        free = shutil.disk_usage(filler.parent).free
+        assert free < 1024 * 1024, f"{free} bytes are left"
+        time.sleep(FULL_S)
+        filler.unlink()
+        return time.monotonic()
+
+    return inject
+
+
+def damage_checkpoint(job: str, damage: Callable[[Path], None]) -> Callable[[Stack], float]:
+    """Return a fault: the JobManager is killed, and the newest checkpoint of a job is damaged before it is back."""
+
+    def inject(stack: Stack) -> float:
+        folder = stack.folder.checkpoints / job / str(_job(stack, job).id)
+        moment = _kill(stack, "jobmanager")
+        time.sleep(1.5)  # The supervisor takes the checksum of a new checkpoint within a second.
+        newest = newest_checkpoint(folder)
+        assert newest is not None
+        damage(newest / "_metadata")
+        _until(lambda: _job(stack, job).refused_states, "the supervisor has refused it", timeout_s=60)
+        return moment
+
+    return inject
+
+
+def damage_shared_file(stack: Stack) -> float:
+    """Cut off the largest file that the checkpoints of learn share, and kill the TaskManager: no checkpoint can be restored."""
+    folder = stack.folder.checkpoints / "learn" / str(_job(stack, "learn").id) / "shared"
+    with _stopped(stack.pids()["taskmanager"]):
+        cut(max(folder.iterdir(), key=lambda path: path.stat().st_size))
+        return _kill(stack, "taskmanager")
+
+
+def damage_snapshot(damage: Callable[[Path], None]) -> Callable[[Stack], float]:
+    """Return a fault: the newest snapshot of the model is damaged, and the TaskManager killed."""
+
+    def inject(stack: Stack) -> float:
+        with _stopped(stack.pids()["taskmanager"]):
+            damage(max(Path(stack.settings.artifacts).rglob("*.safetensors"), key=lambda path: path.stat().st_mtime))
+            return _kill(stack, "taskmanager")
+
+    return inject
+
+
+def cut(file: Path) -> None:
+    """Cut a file in half."""
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip(file: Path) -> None:
+    """Flip one bit in the middle of a file."""
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 1]))
+
+
+def stop_and_submit_learn(stack: Stack) -> float:
+    """Stop learn with a savepoint, leave it away for twenty seconds, and start it again, as an upgrade does."""
+    for request in ("stop", "submit"):
+        answer = ask(stack.folder.requests, JobRequest(do=request, job="learn"), timeout_s=60)
+        assert answer.ok, answer.message
+        time.sleep(20 if request == "stop" else 0)
+    return time.monotonic()
+
+
+FAULTS = (
+    Fault("TaskManager killed", kill("taskmanager")),
+    Fault("TaskManager killed during a checkpoint", kill_in_a_checkpoint),
+    Fault("TaskManager killed between checkpoint and commit of classify", kill_before_the_commit("classify")),
+    Fault("TaskManager killed between checkpoint and commit of learn", kill_before_the_commit("learn"), output=Topic.MODEL_LOG),
+    Fault("TaskManager killed between a snapshot and its announcement", kill_before_the_announcement, output=Topic.MODEL_LOG),
+    Fault("JobManager killed", kill("jobmanager")),
+    Fault("an operator of each job raises an error", fail_operators),
+    Fault("broker killed", kill("kafka")),
+    Fault("Redis killed", kill("redis"), output=REDIS),
+    Fault("API killed", kill("api"), output=REDIS, steady=(Topic.PREDICTIONS,)),
+    Fault("everything killed at once", kill_everything),
+    Fault("TaskManager stands still for 30 s", pause("taskmanager")),
+    Fault("JobManager stands still for 30 s", pause("jobmanager")),
+    Fault("broker stands still for 30 s", pause("kafka")),
+    Fault("Redis stands still for 30 s", pause("redis"), output=REDIS, steady=(Topic.PREDICTIONS,)),
+    Fault("a random part killed every 4 s, six times", kill_repeatedly),
+    Fault("Redis emptied while it runs", flush_redis, output=REDIS),
+    Fault("Redis comes back empty", redis_comes_back_empty, output=REDIS),
+    Fault("Redis read-only for 15 s", redis_read_only, output=REDIS, steady=(Topic.PREDICTIONS,)),
+    Fault("Redis away for 2 min", away("redis", 120), output=REDIS, steady=(Topic.PREDICTIONS,)),
+    Fault("learn stopped for 20 s and started again", stop_and_submit_learn, output=Topic.MODEL_LOG, steady=(Topic.PREDICTIONS,)),
+    Fault("newest checkpoint of classify cut off", damage_checkpoint("classify", cut)),
+    Fault("newest checkpoint of classify with a flipped bit", damage_checkpoint("classify", flip)),
+    Fault("newest checkpoint of learn cut off", damage_checkpoint("learn", cut), output=Topic.MODEL_LOG),
+    Fault("newest checkpoint of learn with a flipped bit", damage_checkpoint("learn", flip), output=Topic.MODEL_LOG),
+    Fault("newest snapshot cut off, TaskManager killed", damage_snapshot(cut)),
+    Fault("newest snapshot with a flipped bit, TaskManager killed", damage_snapshot(flip)),
+    Fault("a file that learn's checkpoints share cut off", damage_shared_file, output=Topic.MODEL_LOG),
+    Fault(
+        f"broker away for {AWAY_S:.0f} s, transactions time out after {SHORT_TIMEOUT_S} s",
+        away("kafka", AWAY_S),
+        settings={"transaction_timeout_s": SHORT_TIMEOUT_S},
+    ),
+    Fault(f"disk of the checkpoints full for {FULL_S:.0f} s", disk_full("checkpoints"), small_disk="checkpoints"),
+    Fault(f"disk of the broker's log full for {FULL_S:.0f} s", disk_full("kafka"), small_disk="kafka"),
+)
+
+
+def _kill(stack: Stack, part: str) -> float:
+    os.kill(stack.pids()[part], signal.SIGKILL)
+    return time.monotonic()
+
+
+def _job(stack: Stack, name: str) -> JobState:
+    return next(job for job in stack.state().jobs if job.job == name)
+
+
+@contextlib.contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _until(condition: Callable[[], object], what: str, *, timeout_s: float = 30.0, every_s: float = 0.05) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s until {what}"
+        time.sleep(every_s)
+
+
+def mount_small_disk(folder: Path, *, size_mib: int) -> None:
+    """Put a file system of its own, in memory, on a folder (needs the right to mount)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)], check=True)
+
+
+def unmount(folder: Path) -> None:
+    """Take it away again."""
+    subprocess.run(["umount", "-l", str(folder)], check=True)
