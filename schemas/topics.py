@@ -43,18 +43,18 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
         partitions: partitions of the high-volume topics (events, feedback, predictions, label-states).
     """
     week = {"retention.ms": str(7 * _DAY_MS)}
-    # Appended at the broker: one clock orders all predictions, whatever the machines of the jobs say.
-    stamped = {**week, "message.timestamp.type": "LogAppendTime"}
+    # Appended at the broker: one clock orders what the jobs write, whatever their machines say, or the records they came from.
+    stamped = {"message.timestamp.type": "LogAppendTime"}
     compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(3600 * 1000)}
     specs = [
         TopicSpec(topic=Topic.EVENTS, partitions=partitions, config=week),
         TopicSpec(topic=Topic.FEEDBACK, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS)}),
-        TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config=stamped),
-        TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS)}),
+        TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config={**week, **stamped}),
+        TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS), **stamped}),
         TopicSpec(topic=Topic.MODEL_LOG, partitions=MODEL_LOG_PARTITIONS, config={"retention.ms": "-1", "retention.bytes": "-1"}),
         TopicSpec(topic=Topic.QUALITY, partitions=1, config=compacted),
         TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
-        TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config={"retention.ms": str(30 * _DAY_MS)}),
+        TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config={"retention.ms": str(30 * _DAY_MS), **stamped}),
     ]
     # Also on a broker whose own limit is lower: one long text must not stop a job.
     return [msgspec.structs.replace(spec, config={**spec.config, "max.message.bytes": str(MAX_RECORD_BYTES)}) for spec in specs]

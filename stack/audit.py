@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
-from online_model.replica import Replica
+from online_model.replica import Replica, SnapshotError
 from schemas.parsing import encode, record_parser
 from schemas.records import Prediction, SnapshotEntry
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
 from stack.running_stack import settings_of
-from store.artifacts import ArtifactFolder, ArtifactMissing
+from store.artifacts import ArtifactCorrupt, ArtifactFolder, ArtifactMissing
 from store.committed import read_committed
 from store.model_log import ModelLogReader
 
@@ -109,6 +109,9 @@ def _compare_snapshot(replica: Replica, entry: SnapshotEntry, artifacts: Artifac
         stored = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256))
     except ArtifactMissing:
         return  # old ones are removed
+    except (ArtifactCorrupt, SnapshotError) as error:
+        result.differ(f"snapshot {entry.address} is damaged: {error}")
+        return
     result.snapshots += 1
     if (stored.seq, stored.fingerprint(), stored.quality.stored()) != (entry.at_seq, replica.fingerprint(), replica.quality.stored()):
         result.differ(f"snapshot {entry.address} is not the model at seq {entry.at_seq}")

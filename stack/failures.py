@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stack.answers import RunningCheck
+from store.rewind import Place
 
 StartCheck = Callable[[int], RunningCheck]
 """Starts to look whether all that was read since a time (epoch ms) is answered."""
 
 CHECK_MARGIN_MS = 150_000
+AGAIN_S = 15.0
 
 
 class Failures:
@@ -26,6 +28,8 @@ class Failures:
         self._check: RunningCheck | None = None
         self._last_counter = 0
         self._suspect = False
+        self._suspected: set[Place] | None = None
+        self._next = 0.0
         self._since: int | None = None
         self._restores: set[int] = set()
 
@@ -44,15 +48,25 @@ class Failures:
         self._suspect = self._suspect or (counter > 0 and counter != self._last_counter)
         self._last_counter = counter
 
-    def tick(self) -> None:
-        """Go on with looking into failed commits."""
-        if self._check is not None and not self._check.running:
-            found, self._check = self._check.found(), None
-            self._suspect = self._suspect or found is None
-            self.unanswered = self.unanswered if found is None else len(found.unanswered)
-        elif self._check is None and self._suspect:
+    def tick(self, now: float) -> None:
+        """Go on with looking into failed commits (`now` in epoch seconds)."""
+        if self._start_check is None:
             self._suspect = False
-            self._check = self._start_check(self._since or 0) if self._start_check else None
+        elif self._check is not None and not self._check.running:
+            found, self._check = self._check.found(), None
+            self._take_in(None if found is None else set(found.unanswered), now)
+        elif self._check is None and now >= self._next and (self._suspect or self.unanswered):
+            self._check = self._start_check(self._since or 0)
+
+    def _take_in(self, found: set[Place] | None, now: float) -> None:
+        """Report what was found twice: a job that has just been started again has yet to write what the one before had read."""
+        self._next = now + AGAIN_S
+        if found is None:
+            return
+        confirmed = found & self._suspected if self._suspected is not None else set[Place]()
+        self._suspect = bool(found) and self._suspected is None
+        self.unanswered = len(confirmed)
+        self._suspected = found or None
 
     def stop(self) -> None:
         """End what runs."""

@@ -118,7 +118,7 @@ class JobKeeper:
             if can_submit and overview is not None and now >= self._next:
                 self._submit(now, overview)
         else:
-            self._failures.tick()
+            self._failures.tick(now)
             self.state.unanswered, self.state.checking = self._failures.unanswered, self._failures.checking
             self._note_newest(self.state.id)
             if overview is not None:

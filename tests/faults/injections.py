@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import redis
 
 from schemas.topics import Topic
@@ -20,6 +21,7 @@ from stack.embedded import Stack
 from stack.flink_rest import FlinkRest
 from stack.jobs import newest_checkpoint
 from stack.mailbox import JobRequest, ask
+from stack.plan import StackPlan
 from stack.state import JobState
 from tests.faults.watch import REDIS
 
@@ -209,12 +211,20 @@ def damage_shared_file(stack: Stack) -> float:
 
 
 def damage_snapshot(damage: Callable[[Path], None]) -> Callable[[Stack], float]:
-    """Return a fault: the newest snapshot of the model is damaged, and the TaskManager killed."""
+    """Return a fault: the two newest snapshots of the model are damaged, and the TaskManager killed; it must say that it passes them over."""
 
     def inject(stack: Stack) -> float:
         with _stopped(stack.pids()["taskmanager"]):
-            damage(max(Path(stack.settings.artifacts).rglob("*.safetensors"), key=lambda path: path.stat().st_mtime))
-            return _kill(stack, "taskmanager")
+            snapshots = sorted(Path(stack.settings.artifacts).rglob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+            # The newest may not be announced yet, and then nobody reads it.
+            for snapshot in snapshots[-2:]:
+                damage(snapshot)
+            moment = _kill(stack, "taskmanager")
+        log, name = stack.folder.log("taskmanager"), str(snapshots[-2].name)
+        _until(lambda: name in log.read_text(errors="replace"), "the damaged snapshot is passed over", timeout_s=60)
+        for snapshot in snapshots[-2:]:
+            snapshot.unlink()
+        return moment
 
     return inject
 
@@ -231,6 +241,25 @@ def flip(file: Path) -> None:
         byte = opened.read(1)[0]
         opened.seek(-1, os.SEEK_CUR)
         opened.write(bytes([byte ^ 1]))
+
+
+def change_parallelism(stack: Stack) -> float:
+    """Stop everything with savepoints, start classify with two instances, and the same back to one."""
+    moment = time.monotonic()
+    for instances in (2, 1):
+        stack.stop()
+        stack = Stack(stack.folder.root, {**stack_overrides(stack), "classify_parallelism": instances})
+        moment = time.monotonic()
+        stack.start()
+        time.sleep(8 if instances == 2 else 0)
+    return moment
+
+
+def stack_overrides(stack: Stack) -> dict[str, object]:
+    """Return the settings that the campaign's stacks do not have by default."""
+    plan = msgspec.json.decode(stack.folder.plan.read_bytes(), type=StackPlan)
+    settings = plan.read_settings()
+    return {"snapshot_interval_s": settings.snapshot_interval_s, "drill_folder": settings.drill_folder}
 
 
 def stop_and_submit_learn(stack: Stack) -> float:
@@ -264,12 +293,13 @@ FAULTS = (
     Fault("Redis read-only for 15 s", redis_read_only, output=REDIS, steady=(Topic.PREDICTIONS,)),
     Fault("Redis away for 2 min", away("redis", 120), output=REDIS, steady=(Topic.PREDICTIONS,)),
     Fault("learn stopped for 20 s and started again", stop_and_submit_learn, output=Topic.MODEL_LOG, steady=(Topic.PREDICTIONS,)),
+    Fault("everything stopped, parallelism 1 to 2 to 1", change_parallelism),
     Fault("newest checkpoint of classify cut off", damage_checkpoint("classify", cut)),
     Fault("newest checkpoint of classify with a flipped bit", damage_checkpoint("classify", flip)),
     Fault("newest checkpoint of learn cut off", damage_checkpoint("learn", cut), output=Topic.MODEL_LOG),
     Fault("newest checkpoint of learn with a flipped bit", damage_checkpoint("learn", flip), output=Topic.MODEL_LOG),
-    Fault("newest snapshot cut off, TaskManager killed", damage_snapshot(cut)),
-    Fault("newest snapshot with a flipped bit, TaskManager killed", damage_snapshot(flip)),
+    Fault("newest snapshots cut off, TaskManager killed", damage_snapshot(cut)),
+    Fault("newest snapshots with a flipped bit, TaskManager killed", damage_snapshot(flip)),
     Fault("a file that learn's checkpoints share cut off", damage_shared_file, output=Topic.MODEL_LOG),
     Fault(
         f"broker away for {AWAY_S:.0f} s, transactions time out after {SHORT_TIMEOUT_S} s",
