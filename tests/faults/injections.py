@@ -211,7 +211,7 @@ def damage_shared_file(stack: Stack) -> float:
 
 
 def damage_snapshot(damage: Callable[[Path], None]) -> Callable[[Stack], float]:
-    """Return a fault: the two newest snapshots of the model are damaged, and the TaskManager killed; it must say that it passes them over."""
+    """Return a fault: the two newest snapshots are damaged, and the TaskManager killed; it must say that it passes them over."""
 
     def inject(stack: Stack) -> float:
         with _stopped(stack.pids()["taskmanager"]):
