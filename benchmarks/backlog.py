@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
         empty = Stack(Path(folder), ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0), jobs=())
         empty.start()
         try:
-            _preload(empty.settings, args.events, args.label_fraction)
+            preload(empty.settings, args.events, args.label_fraction)
             loop = _plain_loop(empty.settings, min(LOOP_EVENTS, args.events))
         finally:
             empty.stop()
@@ -51,14 +51,15 @@ def main(arguments: list[str]) -> None:
         full = Stack(Path(folder))
         full.start()
         try:
-            whole, warm, peak_mib = _drain(full, args.events)
+            whole, warm, peak_mib = drain(full, args.events)
         finally:
             full.stop()
     print(f"Millrace, events to Redis, learning    {whole:9,.0f} events/s   {whole / loop:.2f} of the loop   peak {peak_mib:,.0f} MiB")
     print(f"  after the first fifth (compiled)     {warm:9,.0f} events/s   {warm / loop:.2f} of the loop")
 
 
-def _preload(settings: Settings, events: int, fraction: float) -> None:
+def preload(settings: Settings, events: int, fraction: float) -> None:
+    """Send the generated stream to Kafka, labels for a share of it."""
     started = time.monotonic()
     plan = Plan(label_fraction=fraction, label_delay_s=0)
     Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=plan).send(generate(events, seed=1))
@@ -93,7 +94,7 @@ def _plain_loop(settings: Settings, events: int) -> float:
     return done / (time.monotonic() - started)
 
 
-def _drain(stack: Stack, events: int) -> tuple[float, float, float]:
+def drain(stack: Stack, events: int) -> tuple[float, float, float]:
     """Return events a second from the first prediction in Redis to the last, the same after a fifth of them, and peak memory in MiB."""
     reader = RedisReader(connect_redis(stack.settings.redis), topic_prefix=stack.settings.topic_prefix)
     marks: list[tuple[float, int]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -43,6 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         model_memory_mib: memory of one model's arrays.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
         publish_interval_ms: predictions are written to Redis in batches of so long.
+        learn_state_backend: where Flink keeps the predictions that wait for labels: RocksDB writes at a checkpoint what is new, the heap
+            (`hashmap`) everything.
+        taskmanager_heap_mib: heap for tasks and their state in the TaskManager that `millrace up` starts.
         shutdown_timeout_s: how long a savepoint may take when jobs are stopped.
         drill_folder: a file named like a job that appears here makes an operator of that job fail once; empty for none.
     """
@@ -67,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_memory_mib: Positive = 64
     recent_predictions: Positive = 100_000
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
+    learn_state_backend: Literal["rocksdb", "hashmap"] = "rocksdb"
+    taskmanager_heap_mib: Annotated[int, msgspec.Meta(ge=256)] = 700
     shutdown_timeout_s: Positive = 120
     drill_folder: str = ""
 

@@ -72,6 +72,7 @@ def flink_part_pair(
     jars: Path,
     environment: Mapping[str, str] | None = None,
     slots: int = SLOTS,
+    heap_mib: int = TM_TASK_HEAP_MIB,
 ) -> Cluster:
     """Write Flink's configuration below `folder` and return its parts, not started.
 
@@ -83,14 +84,15 @@ def flink_part_pair(
         jars: the cache with the Kafka connector.
         environment: variables for the Python functions (the settings).
         slots: of the TaskManager.
+        heap_mib: for tasks and their state, of the TaskManager.
     """
     # What a killed TaskManager left: nothing in it outlives the process.
     for leftover in WORKING_FOLDERS:
         shutil.rmtree(folder / leftover, ignore_errors=True)
-    variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars, slots)}
+    variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars, slots, heap_mib)}
     rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
     jobmanager = _job_manager(folder, ports, logs, variables, rest)
-    return Cluster(jobmanager, _task_manager(folder, logs, variables, rest), variables)
+    return Cluster(jobmanager, _task_manager(folder, logs, variables, rest, heap_mib), variables)
 
 
 def link_client(folder: Path, *, logs: Path, java_home: Path, jars: Path) -> dict[str, str]:
@@ -98,10 +100,12 @@ def link_client(folder: Path, *, logs: Path, java_home: Path, jars: Path) -> dic
     return _variables(folder, FlinkPorts(0, 0, 0), logs, java_home, jars)
 
 
-def _variables(folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jars: Path, slots: int = SLOTS) -> dict[str, str]:
+def _variables(
+    folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jars: Path, slots: int = SLOTS, heap_mib: int = TM_TASK_HEAP_MIB
+) -> dict[str, str]:
     """Write configuration and links to the jars, and return the environment that leads Flink to them and to our Python packages."""
     logs.mkdir(parents=True, exist_ok=True)
-    conf, lib = write_configuration(folder, ports, logs, slots), _link_jars(folder / "lib", jars)
+    conf, lib = write_configuration(folder, ports, logs, slots, heap_mib), _link_jars(folder / "lib", jars)
     return {
         "JAVA_HOME": str(java_home),
         "FLINK_HOME": str(distribution()),
@@ -147,9 +151,9 @@ def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping
     )  # fmt: skip
 
 
-def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
+def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: FlinkRest, heap_mib: int) -> Part:
     log = logs / "taskmanager.log"
-    heap, direct = TM_FRAMEWORK_MIB + TM_TASK_HEAP_MIB, TM_FRAMEWORK_MIB + TM_NETWORK_MIB
+    heap, direct = TM_FRAMEWORK_MIB + heap_mib, TM_FRAMEWORK_MIB + TM_NETWORK_MIB
     fixed = [*_java(folder, log, variables, heap, direct, COMPILE_LATE), _TM, "--configDir", variables["FLINK_CONF_DIR"]]
     resource = ""
 

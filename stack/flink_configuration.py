@@ -49,7 +49,7 @@ def opened_modules() -> list[str]:
     return [option for option in options if "=jdk.compiler/" not in option]
 
 
-def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int) -> Path:
+def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int, heap_mib: int) -> Path:
     """Write Flink's configuration into `folder/conf`, and return that."""
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
@@ -58,6 +58,7 @@ def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int)
     options = {
         **_options(folder, ports),
         "taskmanager.numberOfTaskSlots": slots,
+        "taskmanager.memory.task.heap.size": f"{heap_mib}m",
         "env.log.dir": str(logs),
         "env.java.opts.all": " ".join(opened_modules()),
     }
@@ -81,7 +82,6 @@ def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
         "taskmanager.cpu.cores": str(float(os.cpu_count() or 1)),
         "taskmanager.memory.framework.heap.size": f"{TM_FRAMEWORK_MIB}m",
         "taskmanager.memory.framework.off-heap.size": f"{TM_FRAMEWORK_MIB}m",
-        "taskmanager.memory.task.heap.size": f"{TM_TASK_HEAP_MIB}m",
         "taskmanager.memory.task.off-heap.size": "0m",
         "taskmanager.memory.managed.size": f"{TM_MANAGED_MIB}m",
         "taskmanager.memory.network.min": f"{TM_NETWORK_MIB}m",

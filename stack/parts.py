@@ -102,9 +102,16 @@ class Parts:
             yield "jobmanager"
             return
         ports = FlinkPorts(plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"])
-        slots = max(SLOTS, plan.read_settings().classify_parallelism + len(JOBS))
+        settings = plan.read_settings()
         cluster = flink_part_pair(
-            folder.flink, ports, logs=folder.logs, java_home=java, jars=self._jars, environment=plan.settings, slots=slots
+            folder.flink,
+            ports,
+            logs=folder.logs,
+            java_home=java,
+            jars=self._jars,
+            environment=plan.settings,
+            slots=max(SLOTS, settings.classify_parallelism + len(JOBS)),
+            heap_mib=settings.taskmanager_heap_mib,
         )
         self.client_environment = cluster.client_environment
         for part in (cluster.jobmanager, cluster.taskmanager):

@@ -39,10 +39,6 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     rewind: Rewind | None = None
 
 
-# learn holds every prediction that waits for a label: with heap state each checkpoint would write all of them, RocksDB
-# writes what is new. The state of the other jobs is a few counters, fastest on the heap.
-_STATE_BACKENDS = {Job.CLASSIFY: "hashmap", Job.LEARN: "rocksdb", Job.PUBLISH: "hashmap"}
-
 _ROCKSDB = {
     # Each checkpoint flushes a small file. Levelled compaction would rewrite the first level every four of them.
     "state.backend.rocksdb.compaction.style": "UNIVERSAL",
@@ -76,7 +72,7 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
         "execution.checkpointing.incremental": "true",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",
-        "state.backend.type": _STATE_BACKENDS[job],
+        "state.backend.type": _state_backend(job, settings),
         # An outage of Kafka or Redis may last: try for ever, ever slower, and forget the past after a good minute.
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
@@ -98,7 +94,7 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
             # The counters of a total live for ever; those of a window get a lifetime of their own in the query.
             "table.exec.state.ttl": "0",
         }
-    if job is Job.LEARN:
+    if options["state.backend.type"] == "rocksdb":
         options |= _ROCKSDB
     if placement.restore_from:
         options["execution.state-recovery.path"] = placement.restore_from
@@ -113,6 +109,11 @@ class Environment(NamedTuple):
 
     streams: StreamExecutionEnvironment
     tables: StreamTableEnvironment
+
+
+def _state_backend(job: Job, settings: Settings) -> str:
+    """Return learn's chosen backend; the state of the other jobs is a few counters, fastest on the heap."""
+    return settings.learn_state_backend if job is Job.LEARN else "hashmap"
 
 
 def _interval_ms(job: Job, settings: Settings) -> int:
