@@ -23,7 +23,7 @@ from stack.jobs import newest_checkpoint
 from stack.mailbox import JobRequest, ask
 from stack.plan import StackPlan
 from stack.state import JobState
-from tests.faults.watch import REDIS
+from tests.faults.watch import API, REDIS
 
 PAUSE_S = 30.0
 SHORT_TIMEOUT_S = 20
@@ -281,7 +281,7 @@ FAULTS = (
     Fault("an operator of each job raises an error", fail_operators),
     Fault("broker killed", kill("kafka")),
     Fault("Redis killed", kill("redis"), output=REDIS),
-    Fault("API killed", kill("api"), output=REDIS, steady=(Topic.PREDICTIONS,)),
+    Fault("API killed", kill("api"), output=API, steady=(Topic.PREDICTIONS,)),
     Fault("everything killed at once", kill_everything),
     Fault("TaskManager stands still for 30 s", pause("taskmanager")),
     Fault("JobManager stands still for 30 s", pause("jobmanager")),

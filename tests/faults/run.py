@@ -31,11 +31,22 @@ STEADY_GAP_S = 5.0
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a run gave: violations in words, and the seconds from the end of the harm to the first new output; None if none came."""
+    """What a run gave.
+
+    Attributes:
+        fault: its name.
+        violations: in words.
+        recovery_s: seconds from the end of the harm to the end of the silence after it; None if nothing came.
+        steady: predictions committed while the harm lasted, as a share of the events sent meanwhile, where they were to go on.
+        events: records of events that were sent, also broken ones.
+        labels: records of labels.
+        time: epoch seconds of the beginning.
+    """
 
     fault: str
     violations: list[str]
     recovery_s: float | None
+    steady: float | None
     events: int
     labels: int
     time: float
@@ -46,29 +57,31 @@ def run_fault(stack: Stack, fault: Fault, *, seed: int) -> Result:
     began = time.time()
     ends = end_offsets(stack.settings.kafka, [stack.settings.topic_prefix + topic for topic in Topic])
     plan = Plan(rate=RATE, label_delay_s=1.0, seed=seed)
-    watch, load = Watch(stack.settings, ends), Load(stack.settings, plan, seed=seed)
+    watch = Watch(stack.settings, ends, stack.addresses["api"])
+    load = Load(stack.settings, plan, seed=seed)
     watch.start()
     load.start()
     try:
-        problems, recovery = _harm(stack, fault, watch)
+        problems, recovery, steady = _harm(stack, fault, watch, load)
         load.stop()
         problems += _settled(load, watch)
     finally:
         watch.stop()
     problems += judge(stack, load, ends, watch)
     events = sum(entry.topic is Topic.EVENTS for entry in load.ledger)
-    return Result(fault.name, problems, recovery, events, len(load.ledger) - events, began)
+    return Result(fault.name, problems, recovery, steady, events, len(load.ledger) - events, began)
 
 
-def _harm(stack: Stack, fault: Fault, watch: Watch) -> tuple[list[str], float | None]:
-    """Wait until all is in motion, inject, and wait until it is again; return what did not come, and the recovery time."""
+def _harm(stack: Stack, fault: Fault, watch: Watch, load: Load) -> tuple[list[str], float | None, float | None]:
+    """Wait until all is in motion, inject, and wait until it is again; return what did not come, recovery time and steady share."""
     in_motion = _within(
         60, lambda: len(watch.records[Topic.PREDICTIONS]) > WARM_EVENTS and len(watch.records[Topic.MODEL_LOG]) > WARM_LABELS
     )
     if not in_motion:
-        return ["E: nothing came through before the fault"], None
-    before = time.monotonic()
+        return ["E: nothing came through before the fault"], None, None
+    before, sent, answered = time.monotonic(), _events(load), len(watch.records[Topic.PREDICTIONS])
     over = fault.inject(stack)
+    steady = (len(watch.records[Topic.PREDICTIONS]) - answered) / max(1, _events(load) - sent)
     # What was on its way when the harm was done is not new: the first output after the longest silence is.
     _within(RECOVERY_S, lambda: watch.first_after(fault.output, over + 1.0) is not None)
     problems = (
@@ -81,7 +94,12 @@ def _harm(stack: Stack, fault: Fault, watch: Watch) -> tuple[list[str], float | 
         f"steady: {gap:.1f} s without {what}" for what in fault.steady if (gap := _longest_gap(watch, what, before)) > STEADY_GAP_S
     ]
     recovery = _recovery(watch.times[fault.output], over)
-    return problems + (["E: no new output"] if recovery is None else []), recovery
+    problems += ["E: no new output"] if recovery is None else []
+    return problems, recovery, round(steady, 3) if fault.steady and over - before > 1 else None
+
+
+def _events(load: Load) -> int:
+    return sum(entry.topic is Topic.EVENTS and not entry.broken for entry in list(load.ledger))
 
 
 def _recovery(times: list[float], over: float) -> float | None:
@@ -154,10 +172,12 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 def table(results: list[Result]) -> str:
     """Return the results as a Markdown table, a row for each fault in the order of its first run."""
-    rows = ["| fault | runs | violations | recovery, median | maximum |", "|---|---|---|---|---|"]
+    rows = ["| fault | runs | violations | recovery, median | maximum | predictions meanwhile |", "|---|---|---|---|---|---|"]
     for name in dict.fromkeys(result.fault for result in results):
         mine = [result for result in results if result.fault == name]
         times = [result.recovery_s for result in mine if result.recovery_s is not None]
         figures = f"{statistics.median(times):.1f} s | {max(times):.1f} s" if times else "- | -"
-        rows.append(f"| {name} | {len(mine)} | {sum(len(result.violations) for result in mine)} | {figures} |")
+        shares = [result.steady for result in mine if result.steady is not None]
+        meanwhile = f"{min(shares):.0%} of the events" if shares else ""
+        rows.append(f"| {name} | {len(mine)} | {sum(len(result.violations) for result in mine)} | {figures} | {meanwhile} |")
     return "\n".join(rows) + "\n"

@@ -6,7 +6,9 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
+from http import HTTPStatus
 
+import httpx
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
@@ -18,7 +20,7 @@ from store.connect import KafkaUnavailable, RedisUnavailable, connect_redis
 from store.reader import RedisReader
 
 WATCHED = (Topic.PREDICTIONS, Topic.DEAD_LETTERS, Topic.LABEL_STATES, Topic.MODEL_LOG)
-REDIS = "redis"
+REDIS, API = "redis", "api"
 _LOOK_S = 0.1
 
 
@@ -27,13 +29,15 @@ class Watch:
 
     Attributes:
         records: what was seen of each topic, in the order in which it came.
-        times: when (monotonic seconds) something new was seen, by topic, and under `REDIS` when its counts had grown.
+        times: when (monotonic seconds) something new was seen, by topic, under `REDIS` when its counts had grown, under `API` when
+            it answered.
     """
 
-    def __init__(self, settings: Settings, ends: Ends) -> None:
+    def __init__(self, settings: Settings, ends: Ends, api: str) -> None:
         self.records: dict[Topic, list[ConsumerRecord]] = defaultdict(list)
         self.times: dict[str, list[float]] = defaultdict(list)
         self._settings = settings
+        self._api = api
         self._next = {
             TopicPartition(name, partition): offset
             for topic in WATCHED
@@ -41,7 +45,9 @@ class Watch:
             for partition, offset in ends[name].items()
         }
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=run, name="watch", daemon=True) for run in (self._read_kafka, self._read_redis)]
+        self._threads = [
+            threading.Thread(target=run, name="watch", daemon=True) for run in (self._read_kafka, self._read_redis, self._ask_api)
+        ]
 
     def start(self) -> None:
         """Begin."""
@@ -86,3 +92,9 @@ class Watch:
                     if total > shown:
                         self.times[REDIS].append(time.monotonic())
                     shown = total
+
+    def _ask_api(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self._api}/v1/predictions?limit=1", timeout=2.0).status_code == HTTPStatus.OK:
+                    self.times[API].append(time.monotonic())

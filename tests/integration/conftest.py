@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,21 +22,6 @@ from stack.kafka import start_broker
 from stack.process import Part
 from stack.redis import start_redis
 from store.connect import connect_redis
-
-LEFT_SOCKETS = "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-"""kafka-python 3.0.12 drops a connection that is refused, or being made while its client closes; the interpreter closes the socket."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let tests pass where a socket of kafka-python was left to the garbage collector; it may be collected in a later test."""
-    config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
-
-
-def pytest_sessionfinish() -> None:
-    """Collect the last of them before pytest does: the filter above does not reach its last check."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
