@@ -90,7 +90,7 @@ def _measure(args: argparse.Namespace, rows: Iterable[Row | BadLine], stack: Sta
     """Return the report, if there is one, and whether the user has stopped the demo."""
     wants_report = bool(args.exit_when_done or args.report)
     dataset = args.dataset.name if args.dataset else GENERATED
-    measured = MeasuredRun(settings=stack.settings, plan=plan_of(args), dataset=dataset, probe=probe_of(folder))
+    measured = MeasuredRun(settings=stack.settings, plan=plan_of(args), dataset=dataset, probe=probe_of(folder), ledger=args.sent)
     urls = {name: address for name, address in stack.addresses.items() if address.startswith("http")}
     for name, url in urls.items():
         _say(f"{name}: {url}")

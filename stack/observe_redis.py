@@ -73,6 +73,7 @@ class RedisWatcher:
         self._heads: dict[int, int] = {}
         self._seen = bytearray()
         self.passed = 0
+        self.away = False
         self.visible_n, self.visible_at = array("q"), array("d")
 
     def watch(self, stop: threading.Event) -> None:
@@ -80,8 +81,9 @@ class RedisWatcher:
         while not stop.is_set():
             try:
                 moved = self.poll()
+                self.away = False
             except (redis.RedisError, OSError):
-                moved = False
+                moved, self.away = False, True
                 stop.wait(0.25)
             if not moved:
                 stop.wait(POLL_S)

@@ -31,8 +31,10 @@ from stack import measured_run
 from stack.committed import open_consumer, partitions_of, read_committed
 from stack.generator import generate
 from stack.measured_run import MeasuredRun
+from stack.outbox import DeliveryError
 from stack.report import Report
-from stack.sender import DeliveryError, Plan, Replay
+from stack.schedule import Plan
+from stack.sender import Replay
 from stack.source_files import Row
 from store.connect import KafkaUnavailable, connect_redis
 from store.writer import RedisWriter
@@ -271,7 +273,7 @@ def test_lost_and_doubled_predictions_are_found(settings: Settings, monkeypatch:
 
 
 def test_a_wrong_redis_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.report.REDIS_PATIENCE_S", 1.0)
+    monkeypatch.setattr("stack.report_redis.REDIS_PATIENCE_S", 1.0)
 
     def spoil() -> None:
         with connect_redis(settings.redis) as client:
