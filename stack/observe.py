@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import redis
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
@@ -24,7 +25,7 @@ from stack.committed import Ends, open_consumer, partitions_of
 from stack.observe_redis import Arrivals, RedisWatcher
 from stack.observe_tally import Tally
 from stack.watch import Status, Watch
-from store.connect import connect_redis, kafka_listens
+from store.connect import RedisUnavailable, check_redis, connect_redis, kafka_listens
 from store.keys import Keys
 
 STATUS_S = 0.25
@@ -48,27 +49,34 @@ def _start_at_end(consumer: KafkaConsumer, prefix: str) -> Ends:
 
 
 class Presence(threading.Thread):
-    """Looks whether the broker is there: a consumer does not say that it is not, it only brings nothing."""
+    """Looks whether the servers are there: a consumer does not say that its broker is not, it only brings nothing."""
 
-    def __init__(self, kafka: str, stop: threading.Event) -> None:
+    def __init__(self, kafka: str, client: redis.Redis, stop: threading.Event) -> None:
         super().__init__(name="presence")
         self._kafka = kafka
+        self._redis = client
         self._stopping = stop
-        self.away = False
+        self.away: list[str] = []
 
     def run(self) -> None:
         """Look until it is to stop."""
         while not self._stopping.wait(LOOK_S):
-            self.away = not kafka_listens(self._kafka)
+            self.away = ["Kafka"] * (not kafka_listens(self._kafka)) + ["Redis"] * (not self._redis_answers())
+
+    def _redis_answers(self) -> bool:
+        try:
+            check_redis(self._redis)
+        except RedisUnavailable:
+            return False
+        return True
 
 
 def observe(watch: Watch, stop: threading.Event) -> None:
     """Watch until `stop` is set, then write the observations. A broker or a Redis that goes away is waited for."""
     arrivals = Arrivals()
-    watcher = RedisWatcher(
-        connect_redis(watch.redis), Keys(watch.topic_prefix).predictions_by_time(watch.task), watch.run_id, arrivals, watch.recent
-    )
-    helpers = (threading.Thread(target=watcher.watch, args=(stop,), name="redis"), presence := Presence(watch.kafka, stop))
+    client = connect_redis(watch.redis)
+    watcher = RedisWatcher(client, Keys(watch.topic_prefix).predictions_by_time(watch.task), watch.run_id, arrivals, watch.recent)
+    helpers = (threading.Thread(target=watcher.watch, args=(stop,), name="redis"), presence := Presence(watch.kafka, client, stop))
     with closing(open_consumer(watch.kafka)) as consumer:
         tally = Tally(watch, arrivals, _start_at_end(consumer, watch.topic_prefix))
         for helper in helpers:
@@ -78,7 +86,7 @@ def observe(watch: Watch, stop: threading.Event) -> None:
             now = time.monotonic()
             if now - told >= STATUS_S:
                 told = now
-                _print(tally.status(watcher.passed, ["Kafka"] * presence.away + ["Redis"] * watcher.away))
+                _print(tally.status(watcher.passed, presence.away))
             try:
                 batches = consumer.poll(timeout_ms=100)
             except KafkaError:

@@ -73,7 +73,6 @@ class RedisWatcher:
         self._heads: dict[int, int] = {}
         self._seen = bytearray()
         self.passed = 0
-        self.away = False
         self.visible_n, self.visible_at = array("q"), array("d")
 
     def watch(self, stop: threading.Event) -> None:
@@ -81,9 +80,8 @@ class RedisWatcher:
         while not stop.is_set():
             try:
                 moved = self.poll()
-                self.away = False
             except (redis.RedisError, OSError):
-                moved, self.away = False, True
+                moved = False
                 stop.wait(0.25)
             if not moved:
                 stop.wait(POLL_S)
