@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; exit codes as those of `replay`."""
     try:
         rows = _rows(args)
-        if args.report:
-            check_writable(args.report)
+        for path in filter(None, (args.report, args.sent)):
+            check_writable(path)
         with data_folder(args.data_dir, keep=args.keep) as folder, _terminated_like_ctrl_c():
             return _demo(args, rows, folder)
     except USER_ERRORS as error:

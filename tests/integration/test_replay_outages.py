@@ -21,7 +21,6 @@ from stack.process import Part
 from stack.schedule import Plan
 from stack.sender import Replay, Sent
 from stack.source_files import Row
-from store.connect import KafkaUnavailable
 from tests.integration.played_jobs import Jobs, playing
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -158,12 +157,6 @@ def test_topics_are_read_again_when_the_broker_starts_again_in_the_middle(settin
     back(kafka_part)
     reader.join(120)
     assert results == [20_000]
-
-
-def test_a_server_that_stays_away_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "OUTAGE_S", 0.0)
-    with pytest.raises(KafkaUnavailable, match="does not answer"):
-        report.answered(lambda: list(read_committed("127.0.0.1:9", "events")))
 
 
 def test_a_label_is_behind_the_earlier_ones_of_its_event(settings: Settings) -> None:
