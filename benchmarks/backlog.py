@@ -22,7 +22,8 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.embedded import Stack
 from stack.generator import generate
-from stack.sender import Plan, Replay
+from stack.schedule import Plan
+from stack.sender import Replay
 from store.committed import read_committed
 from store.connect import connect_producer, connect_redis
 from store.reader import RedisReader

@@ -21,7 +21,8 @@ from schemas.topics import Topic
 from stack.embedded import Stack
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.generator import generate
-from stack.sender import Plan, Replay
+from stack.schedule import Plan
+from stack.sender import Replay
 from stack.source_files import Row
 from store.committed import end_offsets
 from store.connect import RedisUnavailable, connect_redis

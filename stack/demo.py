@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; exit codes as those of `replay`."""
     try:
         rows = _rows(args)
-        if args.report:
-            check_writable(args.report)
+        for path in filter(None, (args.report, args.sent)):
+            check_writable(path)
         with data_folder(args.data_dir, keep=args.keep) as folder, _terminated_like_ctrl_c():
             return _demo(args, rows, folder)
     except USER_ERRORS as error:
@@ -90,7 +90,7 @@ def _measure(args: argparse.Namespace, rows: Iterable[Row | BadLine], stack: Sta
     """Return the report, if there is one, and whether the user has stopped the demo."""
     wants_report = bool(args.exit_when_done or args.report)
     dataset = args.dataset.name if args.dataset else GENERATED
-    measured = MeasuredRun(settings=stack.settings, plan=plan_of(args), dataset=dataset, probe=probe_of(folder))
+    measured = MeasuredRun(settings=stack.settings, plan=plan_of(args), dataset=dataset, probe=probe_of(folder), ledger=args.sent)
     urls = {name: address for name, address in stack.addresses.items() if address.startswith("http")}
     for name, url in urls.items():
         _say(f"{name}: {url}")

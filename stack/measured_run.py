@@ -5,20 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import msgspec
 
 from schemas.records import State
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stack.label_reference import Rules
 from stack.observation import Observation
-from stack.observe import Status, Watch
-from stack.report import Report, Run, make_report
+from stack.report import Report, make_report
+from stack.report_topics import Run
 from stack.sampling import Sampler, StackProbe
-from stack.sender import Plan, Replay, Sent
+from stack.schedule import Plan
+from stack.sender import Replay, Sent
 from stack.source_files import BadLine, Row
+from stack.watch import Status, Watch
 
 PATIENCE_S = 60.0
+OUTAGE_S = 600.0
+"""Patience while Kafka or Redis does not answer."""
 _TICK_S = 0.2
 
 
@@ -36,14 +42,15 @@ Watcher = Callable[[Moment], None]
 def unfinished(sent: Sent, status: Status) -> list[str]:
     """Return in words what is still missing; nothing if the run is complete.
 
-    >>> unfinished(Sent(run_id="r", started=0, events=2, labels=0), Status(predictions=1, visible=1))
+    >>> unfinished(Sent(run_id="r", started=0, events=2, labels=0), Status(predictions=1, records=1, visible=1))
     ['1 of 2 events have no prediction yet']
     """
     dead_events, dead_labels = (status.dead_letters.get(t, 0) for t in (Topic.EVENTS, Topic.FEEDBACK))
     final = sum(count for state, count in status.states.items() if state != State.WAITING)
     rejected_apart = max(0, dead_labels - status.states.get(State.REJECTED, 0))
+    records = sent.events + sent.repeated
     missing = {
-        "events have no prediction yet": (sent.events - dead_events - status.predictions, sent.events),
+        "events have no prediction yet": (records - dead_events - status.records, records),
         "labels are in no final state yet": (sent.labels - final - rejected_apart, sent.labels),
         "predictions are not in Redis yet": (status.predictions - status.visible, status.predictions),
     }
@@ -73,11 +80,11 @@ class Patience:
 class MeasuredRun:
     """One run. `stop` ends sending and waiting; then there is no report."""
 
-    def __init__(self, *, settings: Settings, plan: Plan, dataset: str, probe: StackProbe | None) -> None:
+    def __init__(self, *, settings: Settings, plan: Plan, dataset: str, probe: StackProbe | None, ledger: Path | None = None) -> None:
         self._settings = settings
         self._dataset = dataset
         self._probe = probe
-        self.replay = Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=plan)
+        self.replay = Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=plan, ledger=ledger)
         self.stop = self.replay.stop
 
     def run(
@@ -97,7 +104,7 @@ class MeasuredRun:
             stay: when all has come through, go on watching until `stop` is set; then there is no report.
 
         Raises:
-            KafkaUnavailable, RedisUnavailable, DeliveryError, SourceError: whoever is named must act.
+            KafkaUnavailable, RedisUnavailable, DeliveryError, LedgerError, SourceError: whoever is named must act.
         """
         with Observation(self._watch()) as observation, Sampler(self._probe) as sampler:
             self._send(rows, observation, on_moment, on_skip)
@@ -129,6 +136,7 @@ class MeasuredRun:
             redis=s.redis,
             topic_prefix=s.topic_prefix,
             recent=s.recent_predictions,
+            rules=Rules(label_wait_ms=s.label_wait_s * 1000, event_known_ms=s.event_known_s * 1000),
             dataset=self._dataset,
             task=self.replay.plan.task,
             run_id=sent.run_id,
@@ -136,6 +144,7 @@ class MeasuredRun:
             started=sent.started,
             finished=finished,
             events_sent=sent.events,
+            events_records_sent=sent.events + sent.repeated,
             labels_sent=sent.labels,
             lines_skipped=sent.skipped,
             unfinished=missing,
@@ -169,14 +178,17 @@ class MeasuredRun:
             raise failures[0]
 
     def _wait(self, observation: Observation, on_moment: Watcher, *, stay: bool) -> list[str]:
-        patience = Patience(PATIENCE_S, now=time.monotonic())
+        patience, outage = (Patience(seconds, now=time.monotonic()) for seconds in (PATIENCE_S, OUTAGE_S))
         seen = 0
         while True:
             status, sent = observation.status, self.replay.sent
             missing = unfinished(sent, status)
             seen += not missing  # twice, because a status may be older than the last record sent
-            progress = (status.predictions, status.visible, tuple(sorted(status.states.items())))
-            given_up = patience.exhausted(progress, now=time.monotonic()) or not observation.alive
+            now = time.monotonic()
+            progress = (status.records, status.visible, tuple(sorted(status.states.items())))
+            # While a server is away, patience begins anew with each look; the other one does not.
+            given_up = patience.exhausted((progress, now if status.away else None), now=now)
+            given_up = given_up or outage.exhausted(progress, now=now) or not observation.alive
             if not stay and (seen > 1 or given_up):
                 return missing
             if self.stop.wait(_TICK_S):

@@ -13,8 +13,8 @@ from typing import Self
 import msgspec
 import numpy as np
 
-from stack.observe import Status, Watch
 from stack.report_metrics import Floats, Ints
+from stack.watch import Status, Watch
 from store.connect import KafkaUnavailable
 
 READY_S = 30.0

@@ -7,197 +7,31 @@ standard input ends, it writes what it has seen to `Watch.out` (NumPy .npz) and 
 
 from __future__ import annotations
 
-import base64
 import signal
 import sys
 import threading
 import time
-from array import array
-from collections import Counter, deque
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import redis
 from kafka import KafkaConsumer
-from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
 
-from schemas.records import DeadLetter, Position, Prediction, State
 from schemas.topics import Topic
 from stack.observe_redis import Arrivals, RedisWatcher
+from stack.observe_tally import Tally
+from stack.watch import Status, Watch
 from store.committed import Ends, open_consumer, partitions_of
-from store.connect import connect_redis
+from store.connect import RedisUnavailable, check_redis, connect_redis, kafka_listens
 from store.keys import Keys
 
 STATUS_S = 0.25
-WINDOW = 1000
-LATEST = 8
+LOOK_S = 1.0
 WATCHED = (Topic.PREDICTIONS, Topic.LABEL_STATES, Topic.DEAD_LETTERS)
 SCOPED = (*WATCHED, Topic.EVENTS, Topic.FEEDBACK)
-
-
-class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """What to watch: one run's event ids (`<run id>-<number>`) of one task."""
-
-    kafka: str
-    redis: str
-    topic_prefix: str
-    task: str
-    run_id: str
-    recent: int
-    out: str
-
-
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """A recent prediction, for people to look at."""
-
-    text: str
-    label: str | None
-    probability: float
-
-
-class Status(msgspec.Struct, kw_only=True):
-    """What has been seen so far; counts are of different events of the run, and label states of different feedback records."""
-
-    ends: Ends = {}
-    predictions: int = 0
-    visible: int = 0
-    seq: int = 0
-    line: str = ""
-    states: dict[str, int] = {}
-    dead_letters: dict[str, int] = {}
-    accuracy: float | None = None
-    accuracy_window: float | None = None
-    latest: list[Shown] = []
-
-
-class _Model(msgspec.Struct):
-    line: str
-    seq: int
-
-
-class _Prediction(msgspec.Struct):
-    """The few fields of a prediction that are needed of every one."""
-
-    event_id: str
-    task: str
-    predicted_at: int
-    model: _Model
-
-
-class _Score(msgspec.Struct):
-    correct: bool
-
-
-class _Feedback(msgspec.Struct):
-    at: Position
-
-
-class _LabelState(msgspec.Struct):
-    state: State
-    feedback: _Feedback
-    event_id: str | None
-    score: _Score | None
-
-
-_decode_prediction = msgspec.json.Decoder(_Prediction).decode
-_decode_state = msgspec.json.Decoder(_LabelState).decode
-_decode_dead = msgspec.json.Decoder(DeadLetter).decode
-
-
-def run_number(event_id: str, run_prefix: str) -> int:
-    """Return the number of an event of the run, or -1 for an event of others.
-
-    >>> run_number("r1-17", "r1-"), run_number("r1-x", "r1-"), run_number("7", "r1-")
-    (17, -1, -1)
-    """
-    number = event_id[len(run_prefix) :] if event_id.startswith(run_prefix) else ""
-    return int(number) if number.isascii() and number.isdecimal() else -1
-
-
-class Tally:
-    """Counts what the Kafka topics bring; knows nothing of Kafka but its records."""
-
-    def __init__(self, watch: Watch, arrivals: Arrivals) -> None:
-        """Begin at nothing."""
-        self._watch = watch
-        self._run_prefix = f"{watch.run_id}-"
-        self._arrivals = arrivals
-        self.arrived_n, self.arrived_at, self.arrived_seq = array("q"), array("d"), array("q")
-        self._predicted = bytearray()
-        self._predictions = 0
-        self._model = _Model("", 0)
-        self._state_of: dict[tuple[int, int], State] = {}
-        self._states: Counter[str] = Counter()
-        self._dead: Counter[str] = Counter()
-        self._scored = self._correct = 0
-        self._window: deque[bool] = deque(maxlen=WINDOW)
-        self._latest: deque[bytes] = deque(maxlen=LATEST)
-
-    def add(self, topic: str, records: list[ConsumerRecord], now: float) -> None:
-        """Take in records of one of the `WATCHED` topics that arrived at `now` (epoch seconds)."""
-        if topic == Topic.PREDICTIONS:
-            for record in records:
-                self._add_prediction(record.value, record.partition, now)
-            self._latest.extend(record.value for record in records[-LATEST:])
-        elif topic == Topic.LABEL_STATES:
-            for record in records:
-                self._add_state(_decode_state(record.value))
-        else:
-            for record in records:
-                self._add_dead(_decode_dead(record.value))
-
-    def _add_prediction(self, value: bytes, partition: int, now: float) -> None:
-        seen = _decode_prediction(value)
-        if seen.task != self._watch.task:
-            return
-        number = run_number(seen.event_id, self._run_prefix)
-        self.arrived_n.append(number)
-        self.arrived_at.append(now)
-        self.arrived_seq.append(seen.model.seq)
-        if seen.model.seq >= self._model.seq:
-            self._model = seen.model
-        if number >= 0:
-            if number >= len(self._predicted):
-                self._predicted.extend(bytes(number + 100_000 - len(self._predicted)))
-            self._predictions += 1 - self._predicted[number]
-            self._predicted[number] = 1
-            self._arrivals.add(partition, number, seen.predicted_at)
-
-    def _add_state(self, state: _LabelState) -> None:
-        if state.event_id is None or run_number(state.event_id, self._run_prefix) < 0:
-            return
-        key = (state.feedback.at.partition, state.feedback.at.offset)
-        before = self._state_of.get(key)
-        if before is not None:
-            self._states[before] -= 1
-        self._state_of[key] = state.state
-        self._states[state.state] += 1
-        if state.score is not None and state.state != before:
-            self._scored += 1
-            self._correct += state.score.correct
-            self._window.append(state.score.correct)
-
-    def _add_dead(self, letter: DeadLetter) -> None:
-        """Count a dead letter if the run's id is in its bytes: a refused record of ours is not waited for."""
-        if self._run_prefix.encode() in base64.b64decode(letter.head):
-            self._dead[letter.topic] += 1
-
-    def status(self, visible: int, ends: Ends) -> Status:
-        """Return the counts so far."""
-        latest = [msgspec.json.decode(value, type=Prediction) for value in self._latest]
-        return Status(
-            ends=ends,
-            predictions=self._predictions,
-            visible=visible,
-            seq=self._model.seq,
-            line=self._model.line,
-            states={k: v for k, v in self._states.items() if v},
-            dead_letters=dict(self._dead),
-            accuracy=self._correct / self._scored if self._scored else None,
-            accuracy_window=sum(self._window) / len(self._window) if self._window else None,
-            latest=[Shown(text=p.text[:200], label=p.label, probability=next(iter(p.proba.values()), 0.0)) for p in latest],
-        )
 
 
 def _start_at_end(consumer: KafkaConsumer, prefix: str) -> Ends:
@@ -214,26 +48,54 @@ def _start_at_end(consumer: KafkaConsumer, prefix: str) -> Ends:
     return result
 
 
+class Presence(threading.Thread):
+    """Looks whether the servers are there: a consumer does not say that its broker is not, it only brings nothing."""
+
+    def __init__(self, kafka: str, client: redis.Redis, stop: threading.Event) -> None:
+        super().__init__(name="presence")
+        self._kafka = kafka
+        self._redis = client
+        self._stopping = stop
+        self.away: list[str] = []
+
+    def run(self) -> None:
+        """Look until it is to stop."""
+        while not self._stopping.wait(LOOK_S):
+            self.away = ["Kafka"] * (not kafka_listens(self._kafka)) + ["Redis"] * (not self._redis_answers())
+
+    def _redis_answers(self) -> bool:
+        try:
+            check_redis(self._redis)
+        except RedisUnavailable:
+            return False
+        return True
+
+
 def observe(watch: Watch, stop: threading.Event) -> None:
-    """Watch until `stop` is set, then write the observations."""
+    """Watch until `stop` is set, then write the observations. A broker or a Redis that goes away is waited for."""
     arrivals = Arrivals()
-    tally = Tally(watch, arrivals)
-    watcher = RedisWatcher(
-        connect_redis(watch.redis), Keys(watch.topic_prefix).predictions_by_time(watch.task), watch.run_id, arrivals, watch.recent
-    )
-    poller = threading.Thread(target=watcher.watch, args=(stop,), name="redis")
+    client = connect_redis(watch.redis)
+    watcher = RedisWatcher(client, Keys(watch.topic_prefix).predictions_by_time(watch.task), watch.run_id, arrivals, watch.recent)
+    helpers = (threading.Thread(target=watcher.watch, args=(stop,), name="redis"), presence := Presence(watch.kafka, client, stop))
     with closing(open_consumer(watch.kafka)) as consumer:
-        ends = _start_at_end(consumer, watch.topic_prefix)
-        poller.start()
+        tally = Tally(watch, arrivals, _start_at_end(consumer, watch.topic_prefix))
+        for helper in helpers:
+            helper.start()
         told = 0.0
         while not stop.is_set():
             now = time.monotonic()
             if now - told >= STATUS_S:
                 told = now
-                _print(tally.status(watcher.passed, ends))
-            for part, records in consumer.poll(timeout_ms=100).items():
+                _print(tally.status(watcher.passed, presence.away))
+            try:
+                batches = consumer.poll(timeout_ms=100)
+            except KafkaError:
+                stop.wait(STATUS_S)
+                continue
+            for part, records in batches.items():
                 tally.add(part.topic.removeprefix(watch.topic_prefix), records, time.time())
-    poller.join()
+    for helper in helpers:
+        helper.join()
     np.savez(
         Path(watch.out),
         arrived_n=tally.arrived_n,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -72,20 +73,21 @@ def state_differences(kafka: Mapping[str, int], redis: Mapping[str, int]) -> lis
     ]
 
 
-def newest_differences(kafka: Sequence[Prediction], redis: Sequence[Prediction], *, text_shown: int) -> list[str]:
+def newest_differences(
+    kafka: Sequence[Prediction], redis: Sequence[Prediction], *, text_shown: int, open_ids: AbstractSet[str] = frozenset()
+) -> list[str]:
     """Return in words where the newest predictions differ; both come latest first, and Redis cuts long texts.
 
-    Only the first prediction of an event is shown in Redis, so events that were predicted twice are compared by id alone.
+    `kafka` holds the first prediction of each event, for that is what Redis shows; events in `open_ids` are not compared.
     The oldest millisecond of a full list may be cut anywhere and is left out.
     """
-    twice = {event_id for event_id, count in Counter(p.event_id for p in kafka).items() if count > 1}
     oldest = max((rows[-1].predicted_at for rows in (kafka, redis) if rows), default=0)
-    complete = len(kafka) == len(redis) and not twice
+    complete = len(kafka) == len(redis) and not open_ids
     expected = {p.event_id: p for p in kafka if complete or p.predicted_at > oldest}
     found = {p.event_id: p for p in redis if complete or p.predicted_at > oldest}
-    problems = [f"prediction of {i}: not among the newest in Redis" for i in expected.keys() - found.keys() - twice]
-    problems += [f"prediction of {i}: in Redis, not among the newest in Kafka" for i in found.keys() - expected.keys() - twice]
-    for event_id in expected.keys() & found.keys() - twice:
+    problems = [f"prediction of {i}: not among the newest in Redis" for i in expected.keys() - found.keys() - open_ids]
+    problems += [f"prediction of {i}: in Redis, not among the newest in Kafka" for i in found.keys() - expected.keys() - open_ids]
+    for event_id in expected.keys() & found.keys() - open_ids:
         problems += _body_differences(expected[event_id], found[event_id], text_shown)
     return sorted(problems)
 

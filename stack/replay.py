@@ -17,17 +17,26 @@ import msgspec
 from schemas.records import DEFAULT_TASK, TaskName
 from schemas.settings import Settings, SettingsError, read_settings
 from stack.measured_run import MeasuredRun, Moment
+from stack.outbox import DeliveryError
 from stack.report import Report, write_report
 from stack.running_stack import probe_of, settings_of
 from stack.sampling import StackProbe
-from stack.sender import DeliveryError, Plan, Replay, Sent
+from stack.schedule import Plan
+from stack.sender import Replay, Sent
+from stack.sent_ledger import LedgerError
 from stack.source_files import BadLine, Row, SourceError, read_rows
 from store.connect import KafkaUnavailable, RedisUnavailable
 
 BAD_LINES_SHOWN = 5
+FAULT_SHARE = 0.2
+FAULTS = {
+    "--out-of-order": "so many of the labels come before their event, of the others late, and of the events out of their turn",
+    "--duplicates": "so many of the events and of the labels come twice",
+    "--corrections": "so many of the labelled events get a wrong label first and the right one later",
+}
 INTERRUPTED = 130
 
-USER_ERRORS = (SourceError, DeliveryError, KafkaUnavailable, RedisUnavailable, SettingsError)
+USER_ERRORS = (SourceError, DeliveryError, LedgerError, KafkaUnavailable, RedisUnavailable, SettingsError)
 """Whoever runs the command must act on these; the message says how."""
 
 
@@ -55,9 +64,22 @@ def add_plan_arguments(parser: argparse.ArgumentParser, *, rate: float) -> None:
     parser.add_argument(
         "--label-delay-s", type=at_least_0, default=2.0, metavar="S", help="a label comes so long after its event (default: %(default)g)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of labels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all choices (default: %(default)s)")
     parser.add_argument("--limit", type=count, metavar="N", help="at most so many events")
     parser.add_argument("--task", type=task_name, default=DEFAULT_TASK, metavar="NAME", help="task of the events (default: %(default)s)")
+    for name, what in FAULTS.items():
+        parser.add_argument(
+            name,
+            nargs="?",
+            type=fault_share,
+            const=FAULT_SHARE,
+            default=0.0,
+            metavar="SHARE",
+            help=f"{what} (SHARE from 0 to 1, {FAULT_SHARE:g} if not given)",
+        )
+    parser.add_argument(
+        "--sent", type=Path, metavar="FILE", help="write a ledger: a line of JSON for each record that Kafka has acknowledged or refused"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="wait until all has come through, and write a report as JSON")
 
 
@@ -68,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         settings = _settings(args)
         if args.report:
             return _run_with_report(args, settings, rows)
-        return _run_plain(plan_of(args), settings, rows)
+        return _run_plain(args, settings, rows)
     except USER_ERRORS as error:
         print(f"millrace replay: {error}", file=sys.stderr)
         return 2
@@ -83,6 +105,9 @@ def plan_of(args: argparse.Namespace) -> Plan:
         seed=args.seed,
         limit=args.limit,
         task=args.task,
+        out_of_order=args.out_of_order,
+        duplicates=args.duplicates,
+        corrections=args.corrections,
     )
 
 
@@ -92,8 +117,8 @@ def _settings(args: argparse.Namespace) -> Settings:
     return msgspec.structs.replace(settings, **given)
 
 
-def _run_plain(plan: Plan, settings: Settings, rows: Iterable[Row | BadLine]) -> int:
-    replay = Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=plan)
+def _run_plain(args: argparse.Namespace, settings: Settings, rows: Iterable[Row | BadLine]) -> int:
+    replay = Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=plan_of(args), ledger=args.sent)
     with stopped_by_signals(replay.stop):
         sent = replay.send(rows, on_skip=SkippedLines().show, on_progress=lambda s: print(progress_line(s), flush=True))
     print(f"{progress_line(sent)}{'' if sent.complete else ', interrupted'}; event ids {sent.run_id}-0 …")
@@ -102,7 +127,7 @@ def _run_plain(plan: Plan, settings: Settings, rows: Iterable[Row | BadLine]) ->
 
 def _run_with_report(args: argparse.Namespace, settings: Settings, rows: Iterable[Row | BadLine]) -> int:
     check_writable(args.report)
-    measured = MeasuredRun(settings=settings, plan=plan_of(args), dataset=args.file.name, probe=_probe(args))
+    measured = MeasuredRun(settings=settings, plan=plan_of(args), dataset=args.file.name, probe=_probe(args), ledger=args.sent)
     lines = ProgressLines()
     with stopped_by_signals(measured.stop):
         report = measured.run(rows, on_moment=lines.show, on_skip=SkippedLines().show)
@@ -192,7 +217,8 @@ def progress_line(sent: Sent) -> str:
     >>> progress_line(Sent(run_id="r", started=0, events=7, labels=2, skipped=1))
     'sent 7 events, 2 labels; skipped 1 lines'
     """
-    return f"sent {sent.events} events, {sent.labels} labels" + (f"; skipped {sent.skipped} lines" if sent.skipped else "")
+    repeated = f" (and {sent.repeated} again)" if sent.repeated else ""
+    return f"sent {sent.events} events{repeated}, {sent.labels} labels" + (f"; skipped {sent.skipped} lines" if sent.skipped else "")
 
 
 class ProgressLines:
@@ -230,6 +256,14 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def fault_share(text: str) -> float:
+    """Return a number from 0 to 1; a file's name, taken for one, is told where it belongs."""
+    try:
+        return share(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1; the file to send comes before the flags") from None
 
 
 def count(text: str) -> int:

@@ -6,40 +6,41 @@ Every key is described in `docs/report.md`; a test compares the two.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from schemas.records import DEFAULT_TASK, ModelVersion
-from schemas.topics import Topic
+from schemas.records import ModelVersion
 from stack.observation import Observed
-from stack.recount import Bucket, count_differences, newest_differences, roll_up, state_differences
+from stack.report_labels import LabelVerdict, judge_labels, state_of
 from stack.report_metrics import (
     UNACCOUNTED,
     Floats,
     Ints,
     Percentiles,
+    RecordCounts,
     ServedScores,
     event_latencies,
     first_times,
     label_counts,
     label_latencies,
     percentiles,
+    record_counts,
     served_scores,
 )
-from stack.tallies import DeadLetters, Events, Labels, ModelLog, Predictions
-from store.committed import Ends, begin_offsets, first_timestamps, read_committed
-from store.connect import connect_redis
-from store.reader import RedisReader
-from store.writer import TEXT_SHOWN
+from stack.report_redis import wait_for_redis
+from stack.report_topics import Committed, Run, read_topics
+from store.connect import KafkaUnavailable, RedisUnavailable
 
-NEWEST = 2000
 DIFFERENCES_SHOWN = 10
-REDIS_PATIENCE_S = 20.0
-_ALL = 10**9
+OUTAGE_S = 300.0
+"""So long a broker or a Redis that does not answer is asked again."""
+_ASK_AGAIN_S = 1.0
+
+T = TypeVar("T")
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,12 +60,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     unfinished: list[str]
     events_sent: int
+    events_records_sent: int
+    events_records: int
     predictions: int
     duplicate_predictions: int
     missing_predictions: int
     dead_letters: int
     labels_sent: int
+    labels_records: int
     labels: dict[str, int]
+    labels_differ: int
+    label_differences: list[str]
+    learned_twice: int
+    learned_not_stated: int
+    stated_not_learned: int
     lines_skipped: int
     served: ServedScores
     events_per_second: float | None
@@ -79,106 +88,64 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_mib: float | None
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a run before the topics are read.
-
-    Attributes:
-        ends: where the topics ended when the run began; nothing of the run lies before.
-        started: epoch seconds of the first send.
-        unfinished: what was still missing when waiting for it was given up.
-    """
-
-    kafka: str
-    redis: str
-    topic_prefix: str
-    recent: int
-    dataset: str
-    task: str
-    run_id: str
-    ends: Ends
-    started: float
-    finished: float
-    events_sent: int
-    labels_sent: int
-    lines_skipped: int
-    unfinished: list[str]
-    restarts: int | None = None
-    peak_rss_mib: float | None = None
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """What the topics hold."""
-
-    dead: DeadLetters
-    events: Events
-    predictions: Predictions
-    labels: Labels
-    log: ModelLog
-
-
-def read_topics(run: Run) -> Committed:
-    """Read every topic of the run: predictions, label states and model log from their beginnings, the rest from where the run began.
-
-    Raises:
-        KafkaUnavailable: if a topic cannot be read.
-    """
-
-    def read(topic: Topic, add: Callable[..., None], *, all_runs: bool = False) -> None:
-        for batch in read_committed(run.kafka, run.topic_prefix + topic, None if all_runs else run.ends[topic]):
-            add(batch)
-
-    dead = DeadLetters(run.topic_prefix)
-    read(Topic.DEAD_LETTERS, dead.add)
-    for topic in (Topic.EVENTS, Topic.FEEDBACK):
-        dead.places[topic] = {(p, o) for p, o in dead.places[topic] if o >= run.ends[topic].get(p, 0)}
-    events = Events(run.run_id, dead.places[Topic.EVENTS])
-    read(Topic.EVENTS, events.add)
-    predictions = Predictions(run.run_id, task=run.task, newest=min(NEWEST, run.recent))
-    read(Topic.PREDICTIONS, predictions.add, all_runs=True)
-    labels = Labels(run.run_id)
-    read(Topic.FEEDBACK, labels.add_feedback)
-    read(Topic.LABEL_STATES, labels.add_states, all_runs=True)
-    log = ModelLog(run.run_id, run.task)
-    read(Topic.MODEL_LOG, log.add, all_runs=True)
-    return Committed(dead, events, predictions, labels, log)
-
-
 def make_report(run: Run, observed: Observed) -> Report:
     """Read Kafka and Redis and return the report.
 
     Raises:
-        KafkaUnavailable: if a topic cannot be read.
-        RedisUnavailable: if Redis does not answer.
+        KafkaUnavailable: if a topic cannot be read, again and again for `OUTAGE_S`.
+        RedisUnavailable: if Redis does not answer for as long.
     """
-    committed = read_topics(run)
-    differences = wait_for_redis(run, committed)
+    committed = answered(lambda: read_topics(run))
+    differences = answered(lambda: wait_for_redis(run, committed))
     return build(run, committed, observed, differences)
+
+
+def answered(ask: Callable[[], T]) -> T:
+    """Ask until there is an answer: a server that starts again in the middle of a reading is read again from the beginning.
+
+    Raises:
+        KafkaUnavailable, RedisUnavailable: if there is none for `OUTAGE_S`.
+    """
+    deadline = time.monotonic() + OUTAGE_S
+    while True:
+        try:
+            return ask()
+        except (KafkaUnavailable, RedisUnavailable):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_ASK_AGAIN_S)
 
 
 def build(run: Run, committed: Committed, observed: Observed, differences: list[str]) -> Report:
     """Put the report together from what was read."""
-    events, labels, log = committed.events, committed.labels, committed.log
-    sent_ms = np.frombuffer(events.sent_ms, np.int64) if events.sent_ms else np.empty(0, np.int64)
-    predicted = committed.predictions.predicted()
-    sent = set(np.flatnonzero(sent_ms).tolist())
+    labels, log = committed.labels, committed.log
+    sent_ms = np.array(committed.events.sent_ms, np.int64)
     visible = first_times(observed.visible_n, observed.visible_at, sent_ms.size)
-    latencies, unmeasured = _latencies(committed, observed, sent_ms.astype(np.int64), visible)
-    states = label_counts(labels.sent_ms.keys() | labels.unreadable, labels.last_state)
-    missing = len(sent - predicted - events.refused_numbers) + max(0, run.events_sent - len(sent))
-    complete = not (run.unfinished or missing or states[UNACCOUNTED] or committed.predictions.duplicates)
+    latencies, unmeasured = _latencies(committed, observed, sent_ms, visible)
+    states = label_counts(labels.records.keys() | labels.unreadable, state_of(labels))
+    records = _records(committed)
+    verdict = judge_labels(labels, log, committed.predictions, run.rules)
     return Report(
         dataset=run.dataset,
         run_id=run.run_id,
         task=run.task,
-        complete=complete,
+        complete=not run.unfinished and _exact(run, committed, records, verdict) and not states[UNACCOUNTED],
         unfinished=run.unfinished,
         events_sent=run.events_sent,
-        predictions=len(predicted),
-        duplicate_predictions=committed.predictions.duplicates,
-        missing_predictions=missing,
+        events_records_sent=run.events_records_sent,
+        events_records=records.records,
+        predictions=int(np.count_nonzero(np.array(committed.predictions.first_at, np.int64))),
+        duplicate_predictions=records.duplicates,
+        missing_predictions=records.missing + max(0, run.events_records_sent - records.records),
         dead_letters=sum(len(places) for places in committed.dead.places.values()),
         labels_sent=run.labels_sent,
+        labels_records=len(labels.records),
         labels=states,
+        labels_differ=verdict.differ,
+        label_differences=verdict.differences[:DIFFERENCES_SHOWN],
+        learned_twice=verdict.learned_twice,
+        learned_not_stated=verdict.learned_not_stated,
+        stated_not_learned=verdict.stated_not_learned,
         lines_skipped=run.lines_skipped,
         served=served_scores(log.outcomes),
         events_per_second=_rate(run.started, visible),
@@ -194,9 +161,26 @@ def build(run: Run, committed: Committed, observed: Observed, differences: list[
     )
 
 
+def _records(committed: Committed) -> RecordCounts:
+    events, predictions = committed.events, committed.predictions
+    return record_counts(
+        *(np.array(column, np.int64) for column in (events.places, events.numbers, events.refused)),
+        *(np.array(column, np.int64) for column in (predictions.sources, predictions.numbers)),
+    )
+
+
+def _exact(run: Run, committed: Committed, records: RecordCounts, verdict: LabelVerdict) -> bool:
+    """Return whether what was sent is in its topics once, is answered once, and was learned as the rules say."""
+    sent = (run.events_records_sent, run.labels_sent)
+    there = (records.records, len(committed.labels.records))
+    return sent == there and not (records.missing or records.duplicates or committed.log.gaps) and verdict.good
+
+
 def _latencies(committed: Committed, observed: Observed, sent_ms: Ints, visible: Floats) -> tuple[Latencies, int]:
     arrived = first_times(observed.arrived_n, observed.arrived_at, sent_ms.size)
-    timed = [(o.seq, committed.labels.sent_ms[o.place]) for o in committed.log.outcomes if o.place in committed.labels.sent_ms]
+    labels = committed.labels.records
+    # A label that was sent before its event is measured from the event on: it could not be learned before.
+    timed = [(o.seq, max(labels[o.place].time, _at(sent_ms, o.event))) for o in committed.log.outcomes if o.place in labels]
     table = np.array(timed, np.int64).reshape(-1, 2)
     to_model = label_latencies(table[:, 0], table[:, 1], observed.arrived_at, observed.arrived_seq)
     measured = to_model[~np.isnan(to_model)]
@@ -208,54 +192,13 @@ def _latencies(committed: Committed, observed: Observed, sent_ms: Ints, visible:
     return latencies, int(to_model.size - measured.size)
 
 
+def _at(sent_ms: Ints, event: int) -> int:
+    return int(sent_ms[event]) if event < sent_ms.size else 0
+
+
 def _rate(started: float, visible: Floats) -> float | None:
     seen = visible[~np.isnan(visible)]
     return round(seen.size / (float(seen.max()) - started), 1) if seen.size and seen.max() > started else None
-
-
-def wait_for_redis(run: Run, committed: Committed) -> list[str]:
-    """Compare Redis with the topics until they agree, or for a while; return where they still differ."""
-    reader = RedisReader(connect_redis(run.redis), topic_prefix=run.topic_prefix)
-    retained_from = _retained_from(run)
-    deadline = time.monotonic() + REDIS_PATIENCE_S
-    while True:
-        differences = compare_redis(run, committed, reader, retained_from=retained_from, now=int(time.time() * 1000))
-        if not differences or time.monotonic() > deadline:
-            return differences
-        time.sleep(0.5)
-
-
-def compare_redis(run: Run, committed: Committed, reader: RedisReader, *, retained_from: int, now: int) -> list[str]:
-    """Return in words where Redis differs from the topics: counts, label states, newest predictions."""
-    per_minute: dict[str, Counter[tuple[str, int]]] = {run.task: Counter()}
-    for (task, label, minute), count in committed.predictions.per_minute.items():
-        per_minute.setdefault(task, Counter())[label, minute] += count
-    differences: list[str] = []
-    for task, counts in sorted(per_minute.items()):
-        differences += count_differences(roll_up(counts), redis_counts(reader, task), now=now, retained_from=retained_from)
-    tasks = committed.labels.task_of
-    states = Counter(str(s) for place, s in committed.labels.last_state.items() if (tasks[place] or DEFAULT_TASK) == run.task)
-    differences += state_differences(states, reader.label_states(run.task))
-    newest = committed.predictions.newest()
-    shown = reader.predictions(run.task, limit=max(1, min(NEWEST, run.recent))).predictions
-    return differences + newest_differences(newest, shown, text_shown=TEXT_SHOWN)
-
-
-def redis_counts(reader: RedisReader, task: str) -> dict[Bucket, int]:
-    """Return every count of predictions in Redis."""
-    return {
-        (granularity, bucket.start, label): count
-        for granularity in ("total", "minute", "hour", "day")
-        for bucket in reader.counts(task, "predictions", granularity, limit=_ALL)
-        for label, count in bucket.counts.items()
-    }
-
-
-def _retained_from(run: Run) -> int:
-    """Return the time from which Kafka has every prediction: 0, or that of the newest first record if the topic has been cut."""
-    topic = run.topic_prefix + Topic.PREDICTIONS
-    cut = {partition for partition, offset in begin_offsets(run.kafka, topic).items() if offset > 0}
-    return max((t for p, t in first_timestamps(run.kafka, topic).items() if p in cut), default=0) if cut else 0
 
 
 def write_report(report: Report, path: Path) -> None:

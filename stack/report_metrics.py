@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.records import State
+from stack.label_reference import Place
 
 UNACCOUNTED = "unaccounted"
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Place = tuple[int, int]
-"""Partition and offset."""
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,13 +33,63 @@ class ServedScores(msgspec.Struct, frozen=True, kw_only=True):
     macro_f1_last_half: float | None
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """An entry of the model log: the label, and what had been served."""
+class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A label entry of the model log.
+
+    Attributes:
+        seq: its place in the log.
+        label: what was learned.
+        served: the label that had been served.
+        place: the feedback record's.
+        event: number of the event in the run.
+        corrects: the label that was learned for the event before.
+        fingerprint: of the prediction that had been served.
+    """
 
     seq: int
     label: str
     served: str | None
     place: Place
+    event: int
+    corrects: str | None = None
+    fingerprint: int = 0
+
+
+class RecordCounts(msgspec.Struct, frozen=True):
+    """Event records of the run: how many there are, how many have neither prediction nor dead letter, and answers beyond one each."""
+
+    records: int
+    missing: int
+    duplicates: int
+
+
+def record_counts(places: Ints, numbers: Ints, refused: Ints, sources: Ints, predicted: Ints) -> RecordCounts:
+    """Hold predictions against the event records that they name: each must have one prediction or one dead letter.
+
+    A prediction of a record that was refused, and one that names no record of its event, is one too many.
+
+    Args:
+        places: where each event record lies, as a number.
+        numbers: the number of its event.
+        refused: 1 where there is a dead letter.
+        sources: the place that each prediction names.
+        predicted: the number of its event.
+
+    >>> record_counts(np.array([1, 2, 3]), np.array([0, 0, 1]), np.array([0, 0, 0]), np.array([1, 1, 2]), np.array([0, 0, 0]))
+    RecordCounts(records=3, missing=1, duplicates=1)
+    """
+    order = np.argsort(places)
+    places, numbers, refused = places[order], numbers[order], refused[order]
+    at = np.searchsorted(places, sources)
+    inside = at < places.size
+    known = inside.copy()
+    known[inside] = (places[at[inside]] == sources[inside]) & (numbers[at[inside]] == predicted[inside])
+    answers = np.bincount(at[known], minlength=places.size) + refused
+    return RecordCounts(
+        records=int(places.size),
+        missing=int(np.count_nonzero(answers == 0)),
+        duplicates=int(np.maximum(answers - 1, 0).sum()) + int(np.count_nonzero(~known)),
+    )
 
 
 def percentiles(milliseconds: Floats) -> Percentiles:
@@ -97,8 +146,9 @@ def label_latencies(seqs: Ints, sent_ms: Ints, arrived_s: Floats, arrived_seq: I
 
 
 def served_scores(outcomes: Sequence[Outcome]) -> ServedScores:
-    """Score the outcomes in the order of their seq; the last half is the second half of them."""
-    ordered = sorted(outcomes, key=lambda o: o.seq)
+    """Score each event once, by the label that was learned for it last, in the order of seq; the last half is the second half of them."""
+    last = {o.event: o for o in sorted(outcomes, key=lambda o: o.seq)}
+    ordered = sorted(last.values(), key=lambda o: o.seq)
     half = ordered[len(ordered) // 2 :]
     return ServedScores(accuracy=accuracy(ordered), accuracy_last_half=accuracy(half), macro_f1_last_half=macro_f1(half))
 
@@ -111,7 +161,8 @@ def accuracy(outcomes: Sequence[Outcome]) -> float | None:
 def macro_f1(outcomes: Sequence[Outcome]) -> float | None:
     """Return the mean F1 of the classes that occur as label or as prediction.
 
-    >>> round(macro_f1([Outcome(1, "a", "a", (0, 0)), Outcome(2, "a", "b", (0, 1)), Outcome(3, "b", "b", (0, 2))]), 4)
+    >>> rows = [("a", "a"), ("a", "b"), ("b", "b")]
+    >>> round(macro_f1([Outcome(seq=1, label=label, served=served, place=(0, 0), event=0) for label, served in rows]), 4)
     0.6667
     """
     true = Counter(o.label for o in outcomes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -12,27 +11,33 @@ import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
 from schemas.parsing import parse_log_entry, record_parser
-from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, Prediction, State
+from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, State
 from schemas.topics import Topic
-from stack.observe import run_number
-from stack.report_metrics import Outcome, Place
+from stack.label_reference import Found, LabelRecord, Place
+from stack.newest_predictions import NewestPredictions
+from stack.report_metrics import Outcome
+from stack.watch import run_number
 from store.keys import NO_LABEL
 
 MINUTE_MS = 60_000
+_OFFSET_BITS = 44
 _parse_state = record_parser(LabelState)
 _parse_dead = record_parser(DeadLetter)
 
 
 class _Named(msgspec.Struct):
     event_id: str
+    label: object = None
 
 
 class _Counted(msgspec.Struct):
     event_id: str
     task: str
+    text: str
     label: str | None
     predicted_at: int
     model: ModelVersion
+    source: Position
 
 
 _decode_named = msgspec.json.Decoder(_Named).decode
@@ -55,40 +60,42 @@ class DeadLetters:
 
 
 class Events:
-    """The run's events: when each was sent, and which were refused."""
+    """The run's event records: where each lies, which event it is, and when the first of each event was sent."""
 
     def __init__(self, run_id: str, refused: AbstractSet[Place]) -> None:
         """Begin empty; `refused` are the places of dead letters."""
         self._run_prefix = f"{run_id}-"
         self._refused = refused
         self.sent_ms = array("q")
-        self.refused_numbers: set[int] = set()
+        self.places, self.numbers, self.refused = array("q"), array("q"), array("b")
 
     def add(self, records: Iterable[ConsumerRecord]) -> None:
         """Take in records of `events`."""
         for record in records:
-            number = _number(record.value, self._run_prefix)
+            named = _named(record.value)
+            number = run_number(named.event_id, self._run_prefix) if named else -1
             if number < 0:
                 continue
             if number >= len(self.sent_ms):
                 self.sent_ms.extend([0] * (number + 1 - len(self.sent_ms)))
-            self.sent_ms[number] = record.timestamp
-            if (record.partition, record.offset) in self._refused:
-                self.refused_numbers.add(number)
+            # Records of one event lie in one partition, in the order in which they were sent.
+            self.sent_ms[number] = self.sent_ms[number] or record.timestamp
+            self.places.append(_as_number(record.partition, record.offset))
+            self.numbers.append(number)
+            self.refused.append((record.partition, record.offset) in self._refused)
 
 
 class Predictions:
-    """All predictions: counts of each label and minute by Kafka's time, the newest ones, and which events of the run have one."""
+    """All predictions: counts of each label and minute by Kafka's time, the newest ones, and those of the run's event records."""
 
-    def __init__(self, run_id: str, *, task: str, newest: int) -> None:
-        """Begin empty; the `newest` predictions of `task` are kept whole."""
+    def __init__(self, run_id: str, *, task: str, newest: int, recent: int) -> None:
+        """Begin empty; the `newest` predictions of `task` are kept whole, of which Redis keeps the `recent` ones."""
         self._run_prefix = f"{run_id}-"
         self._task = task
-        self._newest_kept = newest
-        self._heap: list[tuple[int, str, bytes]] = []
+        self.newest = NewestPredictions(newest=newest, recent=recent)
         self.per_minute: Counter[tuple[str, str, int]] = Counter()
-        self._seen = bytearray()
-        self.duplicates = 0
+        self.sources, self.numbers = array("q"), array("q")
+        self.first_at, self.first_print = array("q"), array("q")
         self.model = ModelVersion(line="base", seq=0)
 
     def add(self, records: Iterable[ConsumerRecord]) -> None:
@@ -98,62 +105,61 @@ class Predictions:
             self.per_minute[seen.task, seen.label or NO_LABEL, record.timestamp - record.timestamp % MINUTE_MS] += 1
             number = run_number(seen.event_id, self._run_prefix)
             if number >= 0:
-                self._count(number)
+                self._count(number, seen)
             if seen.task == self._task:
                 if seen.model.seq >= self.model.seq:
                     self.model = seen.model
-                self._keep((seen.predicted_at, seen.event_id, record.value))
+                self.newest.add(seen.event_id, seen.predicted_at, record.value)
 
-    def _count(self, number: int) -> None:
-        if number >= len(self._seen):
-            self._seen.extend(bytes(number + 1 - len(self._seen)))
-        self.duplicates += self._seen[number]
-        self._seen[number] = 1
+    def _count(self, number: int, seen: _Counted) -> None:
+        self.sources.append(_as_number(seen.source.partition, seen.source.offset))
+        self.numbers.append(number)
+        if number >= len(self.first_at):
+            more = [0] * (number + 1 - len(self.first_at))
+            self.first_at.extend(more)
+            self.first_print.extend(more)
+        if not self.first_at[number]:
+            self.first_at[number] = seen.predicted_at
+            self.first_print[number] = fingerprint(seen.text, seen.label, seen.model)
 
-    def _keep(self, row: tuple[int, str, bytes]) -> None:
-        if len(self._heap) < self._newest_kept:
-            heapq.heappush(self._heap, row)
-        elif row > self._heap[0]:
-            heapq.heapreplace(self._heap, row)
-
-    def newest(self) -> list[Prediction]:
-        """Return the newest predictions of the task, latest first, within a millisecond by id, descending."""
-        return [msgspec.json.decode(value, type=Prediction) for _, _, value in sorted(self._heap, reverse=True)]
-
-    def predicted(self) -> set[int]:
-        """Return the numbers of the run's events that have a prediction."""
-        return {number for number, seen in enumerate(self._seen) if seen}
+    def predicted_at(self, number: int) -> int | None:
+        """Return the time of the first prediction of an event of the run, epoch ms, or None if it has none."""
+        return self.first_at[number] or None if number < len(self.first_at) else None
 
 
 class Labels:
-    """The feedback records of the run with the time of sending, and the last state of every feedback record there is."""
+    """The feedback records of the run, and the last state of every feedback record there is."""
 
-    def __init__(self, run_id: str) -> None:
-        """Begin empty."""
+    def __init__(self, run_id: str, refused: AbstractSet[Place]) -> None:
+        """Begin empty; `refused` are the places of dead letters."""
         self._run_prefix = f"{run_id}-"
-        self.sent_ms: dict[Place, int] = {}
+        self._refused = refused
+        self.records: dict[Place, LabelRecord] = {}
         self.unreadable: set[Place] = set()
-        self.last_state: dict[Place, State] = {}
+        self.found: dict[Place, Found] = {}
         self.task_of: dict[Place, str | None] = {}
+        self.changed: dict[Place, str] = {}
 
     def add_feedback(self, records: Iterable[ConsumerRecord]) -> None:
         """Take in records of `feedback` from where the run began: those of the run, and those that name no event."""
         for record in records:
             place = (record.partition, record.offset)
-            try:
-                own = _decode_named(record.value or b"").event_id.startswith(self._run_prefix)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            named = _named(record.value)
+            if named is None:
                 self.unreadable.add(place)
-            else:
-                if own:
-                    self.sent_ms[place] = record.timestamp
+            elif (number := run_number(named.event_id, self._run_prefix)) >= 0:
+                label = named.label if isinstance(named.label, str) else None
+                self.records[place] = LabelRecord(place, number, label, record.timestamp, place in self._refused)
 
     def add_states(self, records: Iterable[ConsumerRecord]) -> None:
-        """Take in records of `label-states` in order."""
+        """Take in records of `label-states` in order; a state that comes after a final one is noted."""
         for record in records:
             state = _parse_state(record.value)
             place = _place(state.feedback.at)
-            self.last_state[place] = state.state
+            before = self.found.get(place)
+            if before and before.state is not State.WAITING:
+                self.changed[place] = f"{state.state} after {before.state}"
+            self.found[place] = Found(state.state, state.time, state.seq)
             self.task_of[place] = state.task
 
 
@@ -177,17 +183,38 @@ class ModelLog:
             if entry.seq != self.seq + 1 and self.seq:
                 self.gaps.append(f"after {self.seq} comes {entry.seq}")
             self.seq = entry.seq
-            if isinstance(entry, LabelEntry) and entry.event_id.startswith(self._run_prefix):
-                self.outcomes.append(Outcome(entry.seq, entry.label, entry.served.label, _place(entry.feedback.at)))
+            if isinstance(entry, LabelEntry) and (number := run_number(entry.event_id, self._run_prefix)) >= 0:
+                self.outcomes.append(_outcome(entry, number))
 
 
-def _number(value: bytes | None, run_prefix: str) -> int:
-    """Return the number of the run's event in the record; -1 for others and for what is no event."""
+def _outcome(entry: LabelEntry, number: int) -> Outcome:
+    served = entry.served
+    return Outcome(
+        seq=entry.seq,
+        label=entry.label,
+        served=served.label,
+        place=_place(entry.feedback.at),
+        event=number,
+        corrects=entry.corrects,
+        fingerprint=fingerprint(entry.text, served.label, served.model),
+    )
+
+
+def fingerprint(text: str, label: str | None, model: ModelVersion) -> int:
+    """Return a number by which two predictions are told apart, within this process."""
+    return hash((text, label, model.line, model.seq))
+
+
+def _named(value: bytes | None) -> _Named | None:
     try:
-        return run_number(_decode_named(value or b"").event_id, run_prefix)
+        return _decode_named(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return -1
+        return None
 
 
 def _place(at: Position) -> Place:
     return (at.partition, at.offset)
+
+
+def _as_number(partition: int, offset: int) -> int:
+    return partition << _OFFSET_BITS | offset

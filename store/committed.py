@@ -31,6 +31,8 @@ def open_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaCons
         return KafkaConsumer(
             bootstrap_servers=kafka.split(","),
             bootstrap_timeout_ms=10_000,
+            # A broker that comes back is to be found at once.
+            reconnect_backoff_max_ms=1_000,
             isolation_level=isolation,
             group_id=None,
             enable_auto_commit=False,

@@ -17,7 +17,8 @@ from schemas.records import Event, Feedback
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.generator import generate
-from stack.sender import Plan, Send, new_run_id, sends
+from stack.schedule import Plan, Send, sends
+from stack.sender import new_run_id
 
 BROKEN = (b'{"event_id": "broken", "text": 5}', b"\xff\xfe", b'{"event_id": "broken", "label": ""}', b"", None)
 OUTAGE_S = 600.0

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 
 from schemas.settings import Settings
-from stack.report import Run, read_topics, wait_for_redis
+from stack.label_reference import Rules
+from stack.report_redis import wait_for_redis
+from stack.report_topics import Run, read_topics
 from store.committed import Ends
 
 
@@ -18,6 +20,7 @@ def redis_equals_a_recount(settings: Settings, run_id: str, ends: Ends) -> Itera
         redis=settings.redis,
         topic_prefix=prefix,
         recent=settings.recent_predictions,
+        rules=Rules(label_wait_ms=settings.label_wait_s * 1000, event_known_ms=settings.event_known_s * 1000),
         dataset="generated",
         task="default",
         run_id=run_id,
@@ -25,6 +28,7 @@ def redis_equals_a_recount(settings: Settings, run_id: str, ends: Ends) -> Itera
         started=time.time(),
         finished=time.time(),
         events_sent=0,
+        events_records_sent=0,
         labels_sent=0,
         lines_skipped=0,
         unfinished=[],

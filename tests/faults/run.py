@@ -12,7 +12,7 @@ import msgspec
 from schemas.topics import Topic
 from stack.embedded import Stack
 from stack.flink_rest import FlinkRest, FlinkUnreachable
-from stack.sender import Plan
+from stack.schedule import Plan
 from store.committed import Ends, end_offsets
 from store.connect import KafkaUnavailable
 from tests.faults import checks
@@ -56,7 +56,7 @@ def run_fault(stack: Stack, fault: Fault, *, seed: int) -> Result:
     """Run the fault under load and judge what is left."""
     began = time.time()
     ends = end_offsets(stack.settings.kafka, [stack.settings.topic_prefix + topic for topic in Topic])
-    plan = Plan(rate=RATE, label_delay_s=1.0, seed=seed)
+    plan = Plan(rate=RATE, label_delay_s=1.0, seed=seed, out_of_order=0.2, duplicates=0.1, corrections=0.2)
     watch = Watch(stack.settings, ends, stack.addresses["api"])
     load = Load(stack.settings, plan, seed=seed)
     watch.start()

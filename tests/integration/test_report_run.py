@@ -1,217 +1,37 @@
 """A measured run against a real broker and a real Redis, where a thread plays the jobs: what it does wrong, the report must say."""
 
+import hashlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
 from kafka import KafkaProducer
-from kafka.consumer.fetcher import ConsumerRecord
 
-from schemas.parsing import RejectRecord, dead_letter, encode, parse_event, parse_feedback
 from schemas.records import (
     Aggregate,
-    Feedback,
-    FeedbackRef,
-    LabelEntry,
-    LabelState,
-    ModelVersion,
-    Position,
-    Prediction,
-    Score,
-    Served,
-    State,
 )
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack import measured_run
 from stack.generator import generate
 from stack.measured_run import MeasuredRun
+from stack.outbox import DeliveryError
 from stack.report import Report
-from stack.sender import DeliveryError, Plan, Replay
+from stack.schedule import Plan
+from stack.sender import Replay
 from stack.source_files import Row
-from store.committed import open_consumer, partitions_of, read_committed
+from store.committed import read_committed
 from store.connect import KafkaUnavailable, connect_redis
 from store.writer import RedisWriter
+from tests.integration.played_jobs import Jobs, playing
 
 pytestmark = pytest.mark.integration
 
 EVENTS = 300
-WIDTHS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "total": 10**15}
-
-
-class Jobs:
-    """Plays classify, learn and publish: each poll is one transaction. Predicts the last label it was taught."""
-
-    def __init__(self, settings: Settings, *, skip_every: int = 0, double_every: int = 0, abort_every: int = 0) -> None:
-        self.settings = settings
-        self.skip_every, self.double_every, self.abort_every = skip_every, double_every, abort_every
-        self.seq, self.known, self.polls = 0, "", 0
-        self.predicted: dict[str, Prediction] = {}
-        self.waiting: list[tuple[Feedback, FeedbackRef]] = []
-        self.counts: Counter[tuple[str, str, int]] = Counter()
-        self.states: Counter[str] = Counter()
-
-    def topic(self, topic: Topic) -> str:
-        return self.settings.topic_prefix + topic
-
-    def run(self, stop: threading.Event) -> None:
-        kafka = self.settings.kafka
-        producer = KafkaProducer(bootstrap_servers=kafka, transactional_id=self.settings.topic_prefix + "jobs", linger_ms=5)
-        producer.init_transactions()
-        with (
-            closing(producer),
-            closing(open_consumer(kafka)) as source,
-            closing(open_consumer(kafka)) as published,
-            connect_redis(self.settings.redis) as client,
-        ):
-            for consumer, topics in ((source, (Topic.EVENTS, Topic.FEEDBACK)), (published, (Topic.PREDICTIONS,))):
-                parts = [part for t in topics for part in partitions_of(consumer, self.topic(t))]
-                consumer.assign(parts)
-                consumer.seek_to_beginning(*parts)
-            writer = RedisWriter(client, recent=self.settings.recent_predictions, topic_prefix=self.settings.topic_prefix)
-            while not stop.is_set():
-                records = [r for batch in source.poll(timeout_ms=50).values() for r in batch]
-                self.transact(producer, writer, records)
-                self.publish(writer, [r for batch in published.poll(timeout_ms=50).values() for r in batch])
-
-    def transact(self, producer: KafkaProducer, writer: RedisWriter, records: list[ConsumerRecord]) -> None:
-        self.polls += 1
-        if self.abort_every and records and self.polls % self.abort_every == 0:
-            producer.begin_transaction()
-            for record in records:
-                producer.send(self.topic(Topic.PREDICTIONS), b"never committed, and no JSON", key=record.key)
-            producer.flush()
-            producer.abort_transaction()
-        producer.begin_transaction()
-        states: list[LabelState] = []
-        for record in records:
-            at = Position(partition=record.partition, offset=record.offset, time=record.timestamp)
-            if record.topic == self.topic(Topic.EVENTS):
-                self.classify(producer, record.value, at)
-            else:
-                states += self.read_label(producer, record.value, at)
-        states += self.learn(producer)
-        for state in states:
-            producer.send(self.topic(Topic.LABEL_STATES), encode(state), key=(state.event_id or "").encode())
-        producer.flush()
-        producer.commit_transaction()
-        self.count_states(writer, states)
-
-    def classify(self, producer: KafkaProducer, value: bytes | None, at: Position) -> None:
-        try:
-            event = parse_event(value, tasks={"default"}, max_text_bytes=10**6)
-        except RejectRecord as error:
-            letter = dead_letter(value, topic=self.topic(Topic.EVENTS), at=at, error=error, now=at.time)
-            producer.send(self.topic(Topic.DEAD_LETTERS), encode(letter))
-            return
-        number = int(event.event_id.split("-")[1])
-        prediction = Prediction(
-            label=self.known or None,
-            proba={self.known: 1.0} if self.known else {},
-            classes=int(bool(self.known)),
-            model=ModelVersion(line="base", seq=self.seq),
-            event_id=event.event_id,
-            task=event.task,
-            text=event.text,
-            meta=event.meta,
-            event_ts=at.time,
-            predicted_at=int(time.time() * 1000),
-            source=at,
-        )
-        self.predicted[event.event_id] = prediction
-        if self.skip_every and number % self.skip_every == 0:
-            return
-        for _ in range(2 if self.double_every and number % self.double_every == 0 else 1):
-            producer.send(self.topic(Topic.PREDICTIONS), encode(prediction), key=event.event_id.encode())
-
-    def read_label(self, producer: KafkaProducer, value: bytes | None, at: Position) -> Iterator[LabelState]:
-        ref = FeedbackRef(at=at)
-        try:
-            feedback = parse_feedback(value, tasks={"default"})
-        except RejectRecord as error:
-            letter = dead_letter(value, topic=self.topic(Topic.FEEDBACK), at=at, error=error, now=at.time)
-            producer.send(self.topic(Topic.DEAD_LETTERS), encode(letter))
-            yield LabelState(event_id=None, task=None, state=State.REJECTED, feedback=ref, time=at.time)
-            return
-        self.waiting.append((feedback, ref))
-        yield LabelState(event_id=feedback.event_id, task="default", state=State.WAITING, feedback=ref, time=at.time)
-
-    def learn(self, producer: KafkaProducer) -> Iterator[LabelState]:
-        waiting, self.waiting = self.waiting, []
-        for feedback, ref in waiting:
-            prediction = self.predicted.get(feedback.event_id)
-            if prediction is None:
-                self.waiting.append((feedback, ref))
-                continue
-            self.seq += 1
-            self.known = feedback.label
-            served = Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model)
-            entry = LabelEntry(
-                seq=self.seq,
-                task="default",
-                time=ref.at.time,
-                event_id=feedback.event_id,
-                text=prediction.text,
-                meta=prediction.meta,
-                label=feedback.label,
-                weight=1.0,
-                served=served,
-                feedback=ref,
-            )
-            producer.send(self.topic(Topic.MODEL_LOG), encode(entry), key=b"default")
-            score = Score(correct=served.label == feedback.label, log_loss=0.0)
-            yield LabelState(
-                event_id=feedback.event_id,
-                task="default",
-                state=State.TRAINED,
-                previous=State.WAITING,
-                feedback=ref,
-                seq=self.seq,
-                score=score,
-                time=ref.at.time,
-            )
-
-    def count_states(self, writer: RedisWriter, states: list[LabelState]) -> None:
-        for state in states:
-            self.states[state.state] += 1
-            if state.previous:
-                self.states[state.previous] -= 1
-        writer.write_label_states(states)
-        writer.write_aggregates(
-            [
-                Aggregate(name="label_states", task="default", label=label, granularity="total", start=0, count=count)
-                for label, count in self.states.items()
-            ]
-        )
-
-    def publish(self, writer: RedisWriter, records: list[ConsumerRecord]) -> None:
-        batch = [msgspec.json.decode(record.value, type=Prediction) for record in records]
-        for record, prediction in zip(records, batch, strict=True):
-            for granularity, width in WIDTHS.items():
-                self.counts[prediction.label or "", granularity, record.timestamp - record.timestamp % width] += 1
-        writer.write_predictions([record.value for record in records])
-        writer.write_aggregates(
-            [
-                Aggregate(name="predictions", task="default", label=label, granularity=granularity, start=start, count=count)  # type: ignore[arg-type]  # names come from a loop
-                for (label, granularity, start), count in self.counts.items()
-            ]
-        )
-
-
-@contextmanager
-def playing(jobs: Jobs) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=jobs.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -219,8 +39,8 @@ def settings(kafka: str, topic_prefix: str, redis_part: object) -> Settings:
     return Settings(kafka=kafka, redis=f"redis://{redis_part.address}/0", topic_prefix=topic_prefix, recent_predictions=200)  # type: ignore[attr-defined]  # a fixture's type
 
 
-def measure(settings: Settings, plan: Plan, meanwhile: Callable[[], None] = lambda: None) -> Report:
-    run = MeasuredRun(settings=settings, plan=plan, dataset="generated", probe=None)
+def measure(settings: Settings, plan: Plan, meanwhile: Callable[[], None] = lambda: None, ledger: Path | None = None) -> Report:
+    run = MeasuredRun(settings=settings, plan=plan, dataset="generated", probe=None, ledger=ledger)
     called: list[bool] = []
 
     def once(_: object) -> None:
@@ -270,8 +90,62 @@ def test_lost_and_doubled_predictions_are_found(settings: Settings, monkeypatch:
     assert report.unfinished == ["3 of 300 events have no prediction yet"]
 
 
+ALL_FAULTS = Plan(rate=150, label_fraction=1.0, label_delay_s=0.5, out_of_order=0.2, duplicates=0.2, corrections=0.2)
+
+
+def test_a_run_with_all_faults_is_exact_and_its_ledger_says_where_everything_lies(settings: Settings, tmp_path: Path) -> None:
+    ledger = tmp_path / "deep" / "sent.jsonl"
+    with playing(Jobs(settings, abort_every=2)):
+        report = measure(settings, ALL_FAULTS, ledger=ledger)
+    assert report.complete, report
+    assert report.redis_matches_kafka, report.redis_differences
+    assert report.events_sent == report.predictions == EVENTS
+    assert report.events_records == report.events_records_sent > EVENTS
+    assert report.labels_records == report.labels_sent == sum(report.labels.values())
+    assert report.labels["trained"] == EVENTS
+    assert min(report.labels["duplicate"], report.labels["corrected"]) > 20
+    latency = report.latency_ms.event_to_prediction
+    assert latency.p99 is not None
+    assert 0 < latency.p99 < 20_000
+
+    lines = [msgspec.json.decode(line) for line in ledger.read_bytes().splitlines()]
+    assert all(set(line) == {"topic", "partition", "offset", "event_id", "label", "sha256", "ms"} for line in lines)
+    said = {(line["topic"], line["partition"], line["offset"]): line for line in lines}
+    assert len(said) == len(lines)
+    there = {}
+    for topic in (Topic.EVENTS, Topic.FEEDBACK):
+        for record in (r for batch in read_committed(settings.kafka, settings.topic_prefix + topic) for r in batch):
+            value = msgspec.json.decode(record.value)
+            there[record.topic, record.partition, record.offset] = {
+                "topic": record.topic, "partition": record.partition, "offset": record.offset, "event_id": value["event_id"],
+                "label": value.get("label"), "sha256": hashlib.sha256(record.value).hexdigest(), "ms": record.timestamp,
+            }  # fmt: skip
+    assert said == there
+
+
+@pytest.mark.parametrize(
+    ("fault", "counts"),
+    [("relearn_every", (0, 3, 0)), ("mislabel_every", (3, 0, 3)), ("ignore_every", (3, 0, 0))],
+)
+def test_misbehaviour_with_labels_is_found(settings: Settings, fault: str, counts: tuple[int, int, int]) -> None:
+    with playing(Jobs(settings, **{fault: 100})):
+        report = measure(settings, Plan(rate=0, label_fraction=1.0, label_delay_s=0.1))
+    assert not report.complete
+    assert report.unfinished == []
+    assert (report.labels_differ, report.learned_twice, report.learned_not_stated) == counts
+    assert len(report.label_differences) == counts[0]
+    assert all(words.endswith("duplicate, expected trained") for words in report.label_differences)
+
+
+def test_a_record_of_an_event_that_was_sent_twice_is_predicted_once(settings: Settings) -> None:
+    with playing(Jobs(settings, double_every=100)):
+        report = measure(settings, Plan(rate=0, label_fraction=0.1, label_delay_s=0.1, duplicates=1.0))
+    assert (report.events_records, report.missing_predictions) == (2 * EVENTS, 0)
+    assert (report.complete, report.duplicate_predictions) == (False, 6)
+
+
 def test_a_wrong_redis_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.report.REDIS_PATIENCE_S", 1.0)
+    monkeypatch.setattr("stack.report_redis.REDIS_PATIENCE_S", 1.0)
 
     def spoil() -> None:
         with connect_redis(settings.redis) as client:

@@ -11,11 +11,11 @@ from stack.errors import NotRunning
 from stack.folders import DataFolder
 from stack.live_table import shown
 from stack.measured_run import Moment
-from stack.observe import Shown, Status
 from stack.running_stack import pids, probe_of, restart_counters, settings_of
 from stack.sampling import Sampler, StackProbe, resident_mib
 from stack.sender import Sent
 from stack.state import Addresses, Condition, JobState, PartState, Phase, StackState, StateFile
+from stack.watch import Shown, Status
 
 pytestmark = pytest.mark.unit
 

@@ -18,6 +18,7 @@ from stack.report_metrics import (
     label_latencies,
     macro_f1,
     percentiles,
+    record_counts,
     served_scores,
 )
 from stack.sampling import RestartCount
@@ -26,13 +27,37 @@ pytestmark = pytest.mark.unit
 
 
 def outcomes(*pairs: tuple[str, str | None]) -> list[Outcome]:
-    return [Outcome(seq, label, served, (0, seq)) for seq, (label, served) in enumerate(pairs, 1)]
+    return [Outcome(seq=seq, label=label, served=served, place=(0, seq), event=seq) for seq, (label, served) in enumerate(pairs, 1)]
 
 
 def test_served_scores_follow_the_seq_and_halve_by_it() -> None:
     rows = outcomes(("a", None), ("a", "b"), ("a", "a"), ("b", "b"))
     scores = served_scores(rows[::-1])
     assert (scores.accuracy, scores.accuracy_last_half, scores.macro_f1_last_half) == (0.5, 1.0, 1.0)
+
+
+def test_an_event_is_scored_once_by_the_label_that_was_learned_last() -> None:
+    rows = [
+        Outcome(seq=1, label="wrong", served="a", place=(0, 1), event=7),
+        Outcome(seq=2, label="b", served="a", place=(0, 2), event=8),
+        Outcome(seq=3, label="a", served="a", place=(0, 3), event=7, corrects="wrong"),
+    ]
+    scores = served_scores(rows)
+    assert (scores.accuracy, scores.accuracy_last_half) == (0.5, 1.0)
+
+
+def test_each_event_record_has_one_answer() -> None:
+    def counts(places: list[int], numbers: list[int], refused: list[int], sources: list[int], predicted: list[int]) -> tuple[int, int, int]:
+        found = record_counts(*(np.array(column, np.int64) for column in (places, numbers, refused, sources, predicted)))
+        return (found.records, found.missing, found.duplicates)
+
+    assert counts([], [], [], [], []) == (0, 0, 0)
+    assert counts([], [], [], [5], [0]) == (0, 0, 1), "a prediction of no record"
+    assert counts([30, 10, 20], [0, 0, 1], [0, 0, 1], [10, 30], [0, 0]) == (3, 0, 0), "an event sent twice has two predictions"
+    assert counts([10, 20], [0, 1], [0, 1], [10, 20], [0, 1]) == (2, 0, 1), "predicted and refused"
+    assert counts([10, 20], [0, 1], [0, 0], [10, 10], [0, 0]) == (2, 1, 1), "one twice, one never"
+    assert counts([10, 20], [0, 1], [0, 0], [10, 20], [0, 0]) == (2, 1, 1), "a prediction that names the record of another event"
+    assert counts([10], [0], [0], [99], [0]) == (1, 1, 1), "a prediction that names a record that is not there"
 
 
 def test_scores_of_nothing_are_null() -> None:

@@ -3,7 +3,9 @@ from collections import Counter
 import msgspec
 import pytest
 
+from schemas.parsing import encode
 from schemas.records import ModelVersion, Position, Prediction
+from stack.newest_predictions import NewestPredictions
 from stack.observe_redis import FRONT, Arrivals, RedisWatcher, passed_through, places_to_probe
 from stack.recount import count_differences, newest_differences, roll_up, state_differences
 
@@ -94,9 +96,38 @@ def test_a_shortened_text_is_the_same() -> None:
     assert newest_differences([long], [prediction(1, text="y" * 11)], text_shown=10) == ["prediction of e1: its text differs"]
 
 
-def test_an_event_predicted_twice_is_shown_once() -> None:
-    twice = [prediction(3), prediction(2), prediction(1, predicted_at=2, label="b"), prediction(1)]
-    assert newest_differences(twice, latest_first(1, 2, 3), text_shown=99) == []
+def newest(*predictions: Prediction, newest: int = 3, recent: int = 100) -> tuple[list[Prediction], set[str]]:
+    kept = NewestPredictions(newest=newest, recent=recent)
+    for p in predictions:
+        kept.add(p.event_id, p.predicted_at, encode(p))
+    return kept.read()
+
+
+def test_of_an_event_predicted_twice_the_first_prediction_counts() -> None:
+    second = prediction(1, predicted_at=9, label="b")
+    found, open_ids = newest(prediction(1), prediction(2), prediction(3), second)
+    assert (found, open_ids) == (latest_first(1, 2, 3), set())
+    assert newest_differences(found, [second, *latest_first(2, 3)], text_shown=99, open_ids=open_ids) == [
+        "prediction of e1: label is 'a' in Kafka, 'b' in Redis",
+        "prediction of e1: predicted_at is 1 in Kafka, 9 in Redis",
+    ]
+
+
+def test_a_second_prediction_does_not_count_either_when_the_first_is_no_longer_among_the_newest() -> None:
+    found, open_ids = newest(*(prediction(n) for n in range(1, 21)), prediction(2, predicted_at=30))
+    assert (found, open_ids) == (latest_first(18, 19, 20), set())
+
+
+def test_an_event_whose_first_prediction_may_have_left_redis_is_left_open() -> None:
+    second = prediction(2, predicted_at=30)
+    found, open_ids = newest(*(prediction(n) for n in range(1, 21)), second, recent=5)
+    assert open_ids == {"e2"}
+    for shown in ([second, *latest_first(19, 20)], latest_first(18, 19, 20)):
+        assert newest_differences(found, shown, text_shown=99, open_ids=open_ids) == []
+
+
+def test_nothing_predicted_is_nothing_new() -> None:
+    assert newest() == ([], set())
 
 
 def test_probing_finds_a_front_that_lies_far_behind() -> None:
