@@ -177,7 +177,8 @@ class ModelLog:
             if entry.seq != self.seq + 1 and self.seq:
                 self.gaps.append(f"after {self.seq} comes {entry.seq}")
             self.seq = entry.seq
-            if isinstance(entry, LabelEntry) and entry.event_id.startswith(self._run_prefix):
+            # An entry without a served prediction is a self-contained label of someone else: a run sends none.
+            if isinstance(entry, LabelEntry) and entry.served is not None and entry.event_id.startswith(self._run_prefix):
                 self.outcomes.append(Outcome(entry.seq, entry.label, entry.served.label, _place(entry.feedback.at)))
 
 
