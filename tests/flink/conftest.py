@@ -62,7 +62,7 @@ def collect(stream: DataStream) -> list[Out]:
 
 
 def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, timeout_s: float = 60) -> list[Out]:
-    """Run a job that does not end until what it gave is enough, then cancel it; what it gave by then, enough or not, comes back."""
+    """Run a job that does not end until what it gave is enough, then cancel it. One that never gives enough is an error."""
     found: list[Out] = []
     with stream.execute_and_collect() as results:
         # A job that gives nothing blocks its reader: it is cancelled from beside.
@@ -135,7 +135,7 @@ def idle_table(table: Callable[[Environment, Sequence[Record]], Table]) -> Calla
             "CREATE TEMPORARY TABLE silence (number INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1',"
             " 'fields.number.min' = '1', 'fields.number.max' = '2')"
         )
-        # Its rows are counted and dropped here, before the topology: to all behind this the topic is idle.
+        # Its rows are dropped before the topology: to all behind this the topic is idle.
         nothing = "CAST(NULL AS BYTES), 0, CAST(0 AS BIGINT), CAST(0 AS BIGINT), 'key', 'task', 'label'"
         columns = ", ".join(RECORD.field_names())
         rows = f"SELECT {columns} FROM {listed} UNION ALL SELECT {nothing} FROM silence WHERE number < 0"  # noqa: S608 - the names are ours
