@@ -41,6 +41,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         waiting: the labels that wait for it, in their order.
         decided: in each partition of the feedback topic, the offset up to which its labels are decided.
         label: the label that stands: the last one that was learned.
+        messages: `feedback_id` and label of what was learned or a duplicate, where the sender gave an id: to know them when sent again.
         forget_at: when all this may be forgotten, epoch ms.
     """
 
@@ -50,6 +51,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[Waiting, ...] = ()
     decided: dict[int, int] = {}
     label: str | None = None
+    messages: tuple[tuple[str, str], ...] = ()
     forget_at: int = 0
 
     @property
@@ -152,8 +154,10 @@ def _decide(account: Account, incoming: Incoming, previous: State | None, waits:
     """Decide a label whose event is known."""
     label, standing = incoming.feedback.label, account.label
     account = _settled(account, incoming)
-    if label == standing:
-        return account, Decision(incoming=incoming, state=State.DUPLICATE, previous=previous)
+    message = _message(incoming)
+    # The same message sent again is no correction, also when another label has come between.
+    if label == standing or message in account.messages:
+        return _with_message(account, message), Decision(incoming=incoming, state=State.DUPLICATE, previous=previous)
     # Times of the records, not of this machine: a replay decides the same.
     if incoming.feedback.text is None and incoming.at.time - account.known_since > waits.label_wait_ms:
         return account, Decision(incoming=incoming, state=State.EXPIRED, previous=previous)
@@ -165,7 +169,19 @@ def _decide(account: Account, incoming: Incoming, previous: State | None, waits:
         bare_text=account.text,
         corrects=standing,
     )
-    return msgspec.structs.replace(account, label=label), decision
+    return _with_message(msgspec.structs.replace(account, label=label), message), decision
+
+
+def _message(incoming: Incoming) -> tuple[str, str] | None:
+    """Return what tells a message sent again from a new one with the same label; None if its sender gave it no id."""
+    feedback = incoming.feedback
+    return None if feedback.feedback_id is None else (feedback.feedback_id, feedback.label)
+
+
+def _with_message(account: Account, message: tuple[str, str] | None) -> Account:
+    if message is None or message in account.messages:
+        return account
+    return msgspec.structs.replace(account, messages=(*account.messages, message))
 
 
 def _settled(account: Account, incoming: Incoming) -> Account:

@@ -1,6 +1,7 @@
 """`millrace import-labels FILE`: teaches labelled texts from before Millrace, as self-contained labels that need no event.
 
-A row without an id of its own gets one that is made of its task and text, so that importing a file again teaches nothing twice.
+A row without an id of its own gets one that is made of its task and text, and every label gets a `feedback_id` that is made of its
+source, id and label: importing a file again teaches nothing twice, also where one text has two labels in it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ def import_id(task: str, text: str) -> str:
     >>> import_id("default", "hi")[:23]
     'import-e877b774e718ca61'
     """
-    return f"import-{hashlib.sha256(f'{task}{chr(10)}{text}'.encode()).hexdigest()}"
+    return _hashed(task, text)
+
+
+def _hashed(*parts: str) -> str:
+    return f"import-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()}"
 
 
 def to_label(row: Row, plan: Plan, settings: Settings) -> Feedback:
@@ -66,8 +71,10 @@ def to_label(row: Row, plan: Plan, settings: Settings) -> Feedback:
     Raises:
         RejectRecord: if Millrace would refuse it; the detail names the field.
     """
+    event_id = _id(row, plan.task)
     fields = {
-        "event_id": _id(row, plan.task),
+        "event_id": event_id,
+        "feedback_id": _hashed(plan.source, str(event_id), str(row.label)),
         "label": row.label,
         "text": row.text,
         "task": plan.task,

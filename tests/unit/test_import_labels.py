@@ -28,7 +28,14 @@ def label(row: Row) -> Feedback:
 
 def test_a_row_becomes_a_self_contained_label() -> None:
     made = label(Row("hi", "x", 5, {"event_id": "e1", "weight": 0.5, "split": "train"}))
-    assert made == Feedback(event_id="e1", label="x", text="hi", task="mood", ts=5, source="crm", weight=0.5)
+    assert made == Feedback(event_id="e1", label="x", text="hi", feedback_id=made.feedback_id, task="mood", ts=5, source="crm", weight=0.5)
+
+
+def test_the_message_s_id_is_the_same_for_the_same_label_from_the_same_source() -> None:
+    rows = [Row("hi", "x"), Row("hi", "x", 5), Row("hi", "y"), Row("ho", "x"), Row("hi", "x", None, {"id": "1"})]
+    ids = [label(row).feedback_id for row in rows]
+    assert ids[0] == ids[1]
+    assert len({*ids, to_label(rows[0], Plan(task="mood", source="other"), SETTINGS).feedback_id, None}) == 6
 
 
 @pytest.mark.parametrize(

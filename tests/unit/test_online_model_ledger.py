@@ -33,8 +33,11 @@ def prediction(at: int = 0, text: str = "t") -> Prediction:
     )
 
 
-def incoming(offset: int, label: str, time: int = 0, *, text: str | None = None, partition: int = 0) -> Incoming:
-    return Incoming(feedback=Feedback(event_id="e", label=label, text=text), at=Position(partition=partition, offset=offset, time=time))
+def incoming(
+    offset: int, label: str, time: int = 0, *, text: str | None = None, partition: int = 0, feedback_id: str | None = None
+) -> Incoming:
+    feedback = Feedback(event_id="e", label=label, text=text, feedback_id=feedback_id)
+    return Incoming(feedback=feedback, at=Position(partition=partition, offset=offset, time=time))
 
 
 def states(decisions: list[Decision]) -> list[tuple[int, State, State | None]]:
@@ -60,6 +63,16 @@ def test_other_label_corrects_and_says_what_stood() -> None:
     account, decisions = settle(account, incoming(1, "b"), prediction(), now=5, waits=WAITS)
     assert states(decisions) == [(1, State.CORRECTED, None)]
     assert (decisions[0].corrects, decisions[0].prediction is not None, account.label) == ("a", True, "b")
+
+
+def test_message_sent_again_after_a_correction_is_a_duplicate_and_its_id_with_another_label_is_not() -> None:
+    account, said = Account(), []
+    for offset, (label, feedback_id) in enumerate([("a", "f"), ("b", None), ("a", "f"), ("c", "f"), ("a", "g"), ("b", None)]):
+        sent = incoming(offset, label, feedback_id=feedback_id)
+        account, decisions = settle(account, sent, prediction(), now=0, waits=WAITS)
+        said += [d.state for d in decisions]
+    learned = [State.TRAINED, State.CORRECTED, State.DUPLICATE, State.CORRECTED, State.CORRECTED, State.CORRECTED]
+    assert (said, account.label) == (learned, "b")
 
 
 def test_labels_before_their_event_wait_and_are_decided_in_order() -> None:
@@ -202,15 +215,18 @@ class Reference:
         decided: list[Said] = []
         for life in self.lives:
             standing: str | None = None
+            messages: set[tuple[str | None, str]] = set()
             for when, by, number in sorted(self.moments(life)):
                 label = life[number][1]
                 assert isinstance(label, Incoming)
                 if when > now:
                     waiting.append(Said(place(label), (State.WAITING,)))
                     continue
-                said = self.verdict(life, number, by, standing)
+                said = self.verdict(life, number, by, standing, messages)
                 decided.append(said)
                 standing = label.feedback.label if said.taught is not None else standing
+                if said.states[-1] in {State.TRAINED, State.CORRECTED, State.DUPLICATE} and label.feedback.feedback_id:
+                    messages.add((label.feedback.feedback_id, label.feedback.label))
         return waiting, decided
 
     def moments(self, life: list[tuple[int, Incoming | Prediction]]) -> list[tuple[int, int, int]]:
@@ -225,13 +241,20 @@ class Reference:
                 moments.append((life[by][0], by, number) if in_time else (due, -1, number))
         return moments
 
-    def verdict(self, life: list[tuple[int, Incoming | Prediction]], number: int, by: int, standing: str | None) -> Said:
+    def verdict(
+        self,
+        life: list[tuple[int, Incoming | Prediction]],
+        number: int,
+        by: int,
+        standing: str | None,
+        messages: set[tuple[str | None, str]],
+    ) -> Said:
         label = life[number][1]
         assert isinstance(label, Incoming)
         before = (State.WAITING,) if by != number else ()
         if by < 0:
             return Said(place(label), (*before, State.ORPHAN))
-        if label.feedback.label == standing:
+        if label.feedback.label == standing or (label.feedback.feedback_id, label.feedback.label) in messages:
             return Said(place(label), (*before, State.DUPLICATE))
         until_then = [what for _, what in life[: by + 1]]
         asked = next((what for what in until_then if isinstance(what, Prediction)), None)
@@ -300,15 +323,19 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         label=st.sampled_from("abc"),
         text=st.none() | st.sampled_from(["x", "y"]),
+        feedback_id=st.none() | st.sampled_from("fg"),
         partition=st.integers(0, 2),
         gap=st.integers(0, 3),
         read_late=st.integers(-20, 250),
         data=st.data(),
     )
-    def label_comes(self, label: str, text: str | None, partition: int, gap: int, read_late: int, data: st.DataObject) -> None:
+    def label_comes(
+        self, label: str, text: str | None, feedback_id: str | None, partition: int, gap: int, read_late: int, data: st.DataObject
+    ) -> None:
         self.offsets[partition] += 1 + gap
         time = max(0, self.now - read_late)
-        self.come(incoming(self.offsets[partition], label, time, text=text, partition=partition), data)
+        label_sent = incoming(self.offsets[partition], label, time, text=text, partition=partition, feedback_id=feedback_id)
+        self.come(label_sent, data)
 
     @rule(text=st.sampled_from(["t", "u"]), early=st.integers(0, 250), data=st.data())
     def prediction_comes(self, text: str, early: int, data: st.DataObject) -> None:
@@ -363,6 +390,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.account is not None:
             waiting, _ = self.reference.said(self.now)
             assert {place(w.incoming) for w in self.account.waiting} == {said.at for said in waiting}
+            assert len(self.account.messages) <= self.reference.labels()
             assert self.account.due <= self.now + max(WAITS.event_known_ms, WAITS.label_wait_ms)
 
 
