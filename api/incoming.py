@@ -50,7 +50,7 @@ def feedback(body: bytes, settings: Settings, new_id: Callable[[], str]) -> list
     """
 
     def one(value: bytes) -> Outgoing:
-        label = parse_feedback(value, tasks=settings.tasks)
+        label = parse_feedback(value, tasks=settings.tasks, max_text_bytes=settings.max_text_bytes)
         return Outgoing(label.feedback_id or "", label.event_id.encode(), encode(label))
 
     return _parse(body, "feedback_id", new_id, one)

@@ -63,7 +63,7 @@ def prediction(has: Has, task: Task, event_id: EventId) -> Response:
 
 @router.get("/labels/{event_id:path}", responses=answers(ReceiptView, 404, 422, 503))
 def receipt(has: Has, task: Task, event_id: EventId) -> Response:
-    """Return what became of the labels of one event: state, the seq of the model log that absorbed it, and its history."""
+    """Return what became of the labels of one event: state, the seq of the model log that absorbed it, its score, and its history."""
     found = has.reader.receipt(task, event_id)
     if found is None:
         raise unknown("label", event_id, task)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import LabelState, Meta, ModelVersion, Prediction, Quality, Scores, State
+from schemas.records import LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State
 from store.keys import Granularity
 from store.reader import Bucket, Page, confidence
 from store.receipt import Receipt
@@ -48,7 +48,11 @@ class PredictionDetail(PredictionView, frozen=True, kw_only=True):
 
 
 class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an event's labels: the state of the one that counts, the seq that absorbed it, and all states, oldest first."""
+    """What became of an event's labels: the state of the one that counts, the seq that absorbed it, and all states, oldest first.
+
+    `served` is the label that had been served for the event, `score` how that fared against the label that counts. Both are null
+    if nobody had asked the model (a self-contained label); `score` also for a correction, since an event is scored once.
+    """
 
     event_id: str
     task: str
@@ -56,6 +60,8 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None
     label: str | None
     truth: str | None
+    served: str | None
+    score: Score | None
     time: int
     history: list[LabelState]
 
@@ -86,7 +92,10 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityView(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores of the served predictions, and how many labels are in each state. Null before the first label."""
+    """Prequential scores of the served predictions, and how many labels are in each state.
+
+    The model is null before the first label, the scores before the first label that scores one (imported labels teach and score nothing).
+    """
 
     task: str
     time: int | None
@@ -162,6 +171,8 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         seq=receipt.seq,
         label=receipt.label,
         truth=receipt.truth,
+        served=receipt.served,
+        score=receipt.score,
         time=receipt.time,
         history=receipt.history,
     )
@@ -183,8 +194,8 @@ def quality_view(task: str, quality: Quality | None, label_states: dict[str, int
         task=task,
         time=quality.time,
         model=ModelView(line=version.line, seq=version.seq, updated_at=at, age_ms=max(0, now - at)),
-        overall=quality.overall,
-        window=quality.window,
+        overall=quality.overall if quality.overall.labels else None,
+        window=quality.window if quality.window.labels else None,
         window_size=quality.window_size,
         label_states=states,
     )

@@ -45,6 +45,7 @@ async def events(request: Request, has: Has) -> Response:
 async def feedback(request: Request, has: Has) -> Response:
     """Send labels, one object or a list; `feedback_id` is made if it is missing.
 
+    A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
     return await run_in_threadpool(_send, has, Topic.FEEDBACK, incoming.feedback, await read_body(request))

@@ -1,7 +1,8 @@
 """The rules of the label ledger: what becomes of the labels of one event. Pure: state and input in, state and decisions out.
 
-A label waits for its event; once the event's first prediction is known, its labels are decided in the order in which they
-lie in the feedback topic. Each label is in exactly one state, and a final state never changes.
+A label can be decided once its event's text is known: from the event's first prediction, or from a label that brings the text
+with it. Until then it waits. Labels are decided in the order in which they came; each is in exactly one state, and a final
+state never changes. `docs/architecture.md` has the rules in words ("The life of a label").
 """
 
 from __future__ import annotations
@@ -34,40 +35,68 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger knows of one event.
 
     Attributes:
-        prediction: its first prediction, once a label has met it.
+        prediction: its first prediction, once a row has brought it.
+        text: the text of its first self-contained label, until there is a prediction, whose text counts from then on.
+        text_time: the time of that label's record, epoch ms.
         waiting: the labels that wait for it, in their order.
         decided: in each partition of the feedback topic, the offset up to which its labels are decided.
         label: the label that stands: the last one that was learned.
+        messages: `feedback_id` and label of what was learned or a duplicate, where the sender gave an id: to know them when sent again.
         forget_at: when all this may be forgotten, epoch ms.
     """
 
     prediction: Prediction | None = None
+    text: str | None = None
+    text_time: int = 0
     waiting: tuple[Waiting, ...] = ()
     decided: dict[int, int] = {}
     label: str | None = None
+    messages: tuple[tuple[str, str], ...] = ()
     forget_at: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether the event's text is known, so that its labels can be decided."""
+        return self.prediction is not None or self.text is not None
+
+    @property
+    def known_since(self) -> int:
+        """When the event became known, by the clock of its records, epoch ms: labels count as late from here."""
+        return self.text_time if self.prediction is None else self.prediction.predicted_at
 
     @property
     def due(self) -> int:
         """When `expire` has something to do next, epoch ms."""
-        return min([self.forget_at, *(w.due for w in self.waiting)])
+        return min((w.due for w in self.waiting), default=self.forget_at)
+
+    def has(self, incoming: Incoming) -> bool:
+        """Whether the label has been taken in before."""
+        at = incoming.at
+        return at.offset <= self.decided.get(at.partition, -1) or any(w.incoming.at == at for w in self.waiting)
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A label's new state. With `prediction` it is to be learned, and the learner gives it a seq.
+    """A label's new state. With a `text` it is to be learned, and the learner gives it a seq.
 
-    `previous` is the state that was announced before, `corrects` the label that stood before.
+    `previous` is the state that was announced before, `corrects` the label that stood before. The text comes with the
+    prediction that was served for it, or as `bare_text` if nobody had asked the model.
     """
 
     incoming: Incoming
     state: State
     previous: State | None = None
     prediction: Prediction | None = None
+    bare_text: str | None = None
     corrects: str | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The text that the label is to be learned with; None if it teaches nothing."""
+        return self.bare_text if self.prediction is None else self.prediction.text
 
 
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long labels wait for their event, and how long an event's account is kept; both in ms."""
+    """How long labels wait for their event, and how long an event is known after the last thing that came about it; both in ms."""
 
     label_wait_ms: int
     event_known_ms: int
@@ -78,18 +107,18 @@ def settle(
 ) -> tuple[Account, list[Decision]]:
     """Take in a label, with its event's prediction where it has been matched, and decide what can be decided.
 
-    The same label may come twice, first unmatched and later matched; it is decided once.
+    The same label may come any number of times, first unmatched and later matched; it is decided once.
     """
-    if incoming.at.offset <= account.decided.get(incoming.at.partition, -1):
-        return account, []
-    is_new = all(w.incoming.at != incoming.at for w in account.waiting)
-    prediction = account.prediction or prediction
-    if prediction is None:
+    is_new = not account.has(incoming)
+    account = _noted(account, incoming if is_new else None, prediction, now + waits.event_known_ms)
+    if not account.known:
         if not is_new:
             return account, []
-        return _put_off(account, incoming, now, waits), [Decision(incoming=incoming, state=State.WAITING)]
+        waiting = Waiting(incoming=incoming, due=now + waits.label_wait_ms)
+        decision = Decision(incoming=incoming, state=State.WAITING)
+        return msgspec.structs.replace(account, waiting=(*account.waiting, waiting)), [decision]
     due = [(w.incoming, State.WAITING) for w in account.waiting] + ([(incoming, None)] if is_new else [])
-    account = msgspec.structs.replace(account, prediction=prediction, waiting=(), forget_at=now + waits.event_known_ms)
+    account = msgspec.structs.replace(account, waiting=())
     decisions = []
     for label, previous in due:
         account, decision = _decide(account, label, previous, waits)
@@ -107,25 +136,52 @@ def expire(account: Account, *, now: int) -> tuple[Account | None, list[Decision
     return (None if account.forget_at <= now and not account.waiting else account), decisions
 
 
-def _put_off(account: Account, incoming: Incoming, now: int, waits: Waits) -> Account:
-    waiting = Waiting(incoming=incoming, due=now + waits.label_wait_ms)
-    # Kept past the wait itself: a match that comes after it must find the label decided.
-    forget_at = now + waits.label_wait_ms + waits.event_known_ms
-    return msgspec.structs.replace(account, waiting=(*account.waiting, waiting), forget_at=forget_at)
+def _noted(account: Account, new: Incoming | None, prediction: Prediction | None, forget_at: int) -> Account:
+    """Keep what a row brings: the event's first prediction, and the text of its first self-contained label.
+
+    Every row prolongs the account, also one that brings nothing new: what matches labels and predictions has been prolonged by it
+    too, and must not bring an old label to an account that has forgotten it.
+    """
+    prediction = account.prediction or prediction
+    text = account.text if prediction is None else None
+    account = msgspec.structs.replace(account, prediction=prediction, text=text, forget_at=max(account.forget_at, forget_at))
+    if new is None or new.feedback.text is None or account.known:
+        return account
+    return msgspec.structs.replace(account, text=new.feedback.text, text_time=new.at.time)
 
 
 def _decide(account: Account, incoming: Incoming, previous: State | None, waits: Waits) -> tuple[Account, Decision]:
-    """Decide a label whose event's prediction is known."""
+    """Decide a label whose event is known."""
     label, standing = incoming.feedback.label, account.label
     account = _settled(account, incoming)
-    if label == standing:
-        return account, Decision(incoming=incoming, state=State.DUPLICATE, previous=previous)
+    message = _message(incoming)
+    # The same message sent again is no correction, also when another label has come between.
+    if label == standing or message in account.messages:
+        return _with_message(account, message), Decision(incoming=incoming, state=State.DUPLICATE, previous=previous)
     # Times of the records, not of this machine: a replay decides the same.
-    if account.prediction is not None and incoming.at.time - account.prediction.predicted_at > waits.label_wait_ms:
+    if incoming.feedback.text is None and incoming.at.time - account.known_since > waits.label_wait_ms:
         return account, Decision(incoming=incoming, state=State.EXPIRED, previous=previous)
-    state = State.TRAINED if standing is None else State.CORRECTED
-    decision = Decision(incoming=incoming, state=state, previous=previous, prediction=account.prediction, corrects=standing)
-    return msgspec.structs.replace(account, label=label), decision
+    decision = Decision(
+        incoming=incoming,
+        state=State.TRAINED if standing is None else State.CORRECTED,
+        previous=previous,
+        prediction=account.prediction,
+        bare_text=account.text,
+        corrects=standing,
+    )
+    return _with_message(msgspec.structs.replace(account, label=label), message), decision
+
+
+def _message(incoming: Incoming) -> tuple[str, str] | None:
+    """Return what tells a message sent again from a new one with the same label; None if its sender gave it no id."""
+    feedback = incoming.feedback
+    return None if feedback.feedback_id is None else (feedback.feedback_id, feedback.label)
+
+
+def _with_message(account: Account, message: tuple[str, str] | None) -> Account:
+    if message is None or message in account.messages:
+        return account
+    return msgspec.structs.replace(account, messages=(*account.messages, message))
 
 
 def _settled(account: Account, incoming: Incoming) -> Account:

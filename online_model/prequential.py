@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import ClassQuality, Score, Scores, Served
+from schemas.records import ClassQuality, LabelEntry, Score, Scores, Served
 
 LEAST_PROBABILITY = 1e-7
 NOTHING = ""
@@ -53,6 +53,15 @@ def score(true: str, served: Served) -> Score:
         probability = (1.0 - sum(served.proba.values())) / unlisted if unlisted > 0 else 0.0
     clipped = min(1.0, max(LEAST_PROBABILITY, probability))
     return Score(correct=true == served.label, log_loss=-log(clipped) if clipped < 1.0 else 0.0)
+
+
+def scored(entry: LabelEntry) -> Served | None:
+    """Return the prediction that the entry's label scores, if it scores one.
+
+    A correction scores nothing: an event is scored by its first label or not at all. Nor does a label of a text on which nobody
+    had asked the model.
+    """
+    return entry.served if entry.corrects is None else None
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from online_model import snapshots
-from online_model.prequential import Prequential
+from online_model.prequential import Prequential, scored
 from online_model.snapshots import SnapshotError
 from online_model.softmax import HashedSoftmax
 from schemas.records import AnyLogEntry, LabelEntry, ModelVersion, Served
@@ -56,8 +56,8 @@ class Replica:
         if entry.seq > self.seq + 1:
             raise LogGap(self.seq + 1, entry.seq)
         if isinstance(entry, LabelEntry):
-            if entry.corrects is None:
-                self.quality.add(entry.label, entry.served, entry.weight)
+            if (served := scored(entry)) is not None:
+                self.quality.add(entry.label, served, entry.weight)
             self.model.learn_one(entry.text, entry.label, entry.weight)
             self.updated_at = entry.time
         self.seq = entry.seq

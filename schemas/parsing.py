@@ -98,20 +98,26 @@ def parse_event(value: bytes | None, *, tasks: Collection[str], max_text_bytes: 
     """
     event = _decode(_event_decoder, value)
     _check_task(event.task, tasks)
-    if len(event.text) * 4 > max_text_bytes and len(event.text.encode(errors="surrogatepass")) > max_text_bytes:
-        raise RejectRecord(Reason.TEXT_TOO_LONG, f"`$.text` has more than {max_text_bytes} bytes")
+    _check_length(event.text, max_text_bytes)
     return event
 
 
-def parse_feedback(value: bytes | None, *, tasks: Collection[str]) -> Feedback:
+def parse_feedback(value: bytes | None, *, tasks: Collection[str], max_text_bytes: int) -> Feedback:
     """Return the label in `value`.
 
     Raises:
-        RejectRecord: if it cannot be read, breaks a rule, or names an unknown task.
+        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or brings a text that is too long.
     """
     feedback = _decode(_feedback_decoder, value)
     _check_task(feedback.task, tasks)
+    if feedback.text is not None:
+        _check_length(feedback.text, max_text_bytes)
     return feedback
+
+
+def _check_length(text: str, max_text_bytes: int) -> None:
+    if len(text) * 4 > max_text_bytes and len(text.encode(errors="surrogatepass")) > max_text_bytes:
+        raise RejectRecord(Reason.TEXT_TOO_LONG, f"`$.text` has more than {max_text_bytes} bytes")
 
 
 def parse_log_entry(value: bytes) -> AnyLogEntry:

@@ -59,10 +59,15 @@ class Event(Record, frozen=True, kw_only=True):
 
 
 class Feedback(Record, frozen=True, kw_only=True):
-    """A label for an event. Topic `feedback`, key `event_id`."""
+    """A label for an event. Topic `feedback`, key `event_id`.
+
+    With `text` it is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
+    Millrace can be imported.
+    """
 
     event_id: Id
     label: Label
+    text: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     feedback_id: Id | None = None
     task: TaskName = DEFAULT_TASK
     ts: EpochMs | None = None
@@ -131,8 +136,9 @@ class LogEntry(Record, frozen=True, kw_only=True, tag_field="kind"):
 class LabelEntry(LogEntry, frozen=True, kw_only=True, tag="label"):
     """A label to learn, with the text and the prediction that was served for it.
 
-    `corrects` is the label that was learned for this event before, if any: such an entry teaches, and scores nothing,
-    since its event has been scored.
+    `served` is null if nobody had asked the model (a self-contained label): such an entry teaches, and scores nothing.
+    `corrects` is the label that was learned for this event before, if any: such an entry scores nothing either, since an
+    event is scored by its first label or not at all.
     """
 
     event_id: str
@@ -140,7 +146,7 @@ class LabelEntry(LogEntry, frozen=True, kw_only=True, tag="label"):
     meta: Meta
     label: str
     weight: float
-    served: Served
+    served: Served | None = None
     feedback: FeedbackRef
     corrects: str | None = None
 
@@ -166,7 +172,12 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LabelState(Record, frozen=True, kw_only=True):
-    """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none)."""
+    """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none).
+
+    `seq` is the entry of the model log that absorbed the label; null if it teaches nothing (yet). `served` is the label that
+    had been served for the event, and `score` how that fared; `score` is null if the label scores nothing: it was not learned,
+    it corrects another, or nobody had asked the model.
+    """
 
     event_id: str | None
     task: str | None

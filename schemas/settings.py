@@ -33,12 +33,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             that. Brokers must allow it (`transaction.max.timeout.ms`, 15 minutes by default; the broker of `millrace up` allows a day).
         classify_parallelism: instances of the predictor.
         label_wait_s: how long a prediction waits for labels, and a label for its event.
-        event_known_s: how long an event and its prediction are kept, to tell late labels from those of unknown events, and duplicates.
+        event_known_s: how long an event is kept after the last thing that came about it, to tell late labels from those of unknown
+            events, and duplicates; never shorter than label_wait_s.
         snapshot_interval_s: a snapshot is written at the latest so long after a label was learned.
         snapshot_labels: … or after so many labels.
         snapshots_kept: how many of the newest snapshots stay.
         quality_window: labels in the sliding window of the scores.
-        max_text_bytes: longest text of an event, in UTF-8 bytes.
+        max_text_bytes: longest text of an event or of a self-contained label, in UTF-8 bytes.
         proba_top: how many of the most probable classes a prediction carries.
         model_memory_mib: memory of one model's arrays.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
@@ -74,6 +75,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     taskmanager_heap_mib: Annotated[int, msgspec.Meta(ge=256)] = 700
     shutdown_timeout_s: Positive = 120
     drill_folder: str = ""
+
+    @property
+    def kept_s(self) -> int:
+        """How long learn keeps what it knows of an event, in seconds: a label must be able to wait its time."""
+        return max(self.event_known_s, self.label_wait_s)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

@@ -37,8 +37,16 @@ class Outbox:
     A context: leaving it in good order waits until everything is acknowledged. Setting `stop` ends every wait.
     """
 
-    def __init__(self, kafka: str, *, at_full_speed: bool, stop: threading.Event, ledger: SentLedger | None = None) -> None:
-        """Connect.
+    def __init__(
+        self,
+        kafka: str,
+        *,
+        at_full_speed: bool,
+        stop: threading.Event,
+        ledger: SentLedger | None = None,
+        on_taken: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
+        """Connect; `on_taken` is told partition and offset of each record that was acknowledged, in the producer's thread.
 
         Raises:
             KafkaUnavailable: if no broker answers.
@@ -46,6 +54,7 @@ class Outbox:
         self._kafka = kafka
         self._stop = stop
         self._ledger = ledger
+        self._on_taken = on_taken
         self._producer = open_producer(kafka, at_full_speed=at_full_speed)
         self._room = threading.Condition()
         self._open_records = self._open_bytes = 0
@@ -98,6 +107,7 @@ class Outbox:
 
     def _taken(self, size: int, line: SentLine | None, metadata: Any) -> None:
         """Run in the producer's thread for each record that was acknowledged."""
+        self._on_taken(metadata.partition, metadata.offset)
         if self._ledger and line:
             self._ledger.add(_with(line, SentLine, partition=metadata.partition, offset=metadata.offset, ms=metadata.timestamp))
         self._settled(size)

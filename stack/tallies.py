@@ -11,7 +11,7 @@ import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
 from schemas.parsing import parse_log_entry, record_parser
-from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, State
+from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, Served, State
 from schemas.topics import Topic
 from stack.label_reference import Found, LabelRecord, Place
 from stack.newest_predictions import NewestPredictions
@@ -183,12 +183,14 @@ class ModelLog:
             if entry.seq != self.seq + 1 and self.seq:
                 self.gaps.append(f"after {self.seq} comes {entry.seq}")
             self.seq = entry.seq
-            if isinstance(entry, LabelEntry) and (number := run_number(entry.event_id, self._run_prefix)) >= 0:
-                self.outcomes.append(_outcome(entry, number))
+            # An entry without a served prediction is a self-contained label of someone else: a run sends none.
+            if not isinstance(entry, LabelEntry) or entry.served is None:
+                continue
+            if (number := run_number(entry.event_id, self._run_prefix)) >= 0:
+                self.outcomes.append(_outcome(entry, entry.served, number))
 
 
-def _outcome(entry: LabelEntry, number: int) -> Outcome:
-    served = entry.served
+def _outcome(entry: LabelEntry, served: Served, number: int) -> Outcome:
     return Outcome(
         seq=entry.seq,
         label=entry.label,

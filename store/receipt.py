@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.records import LabelState, State
+from schemas.records import LabelState, Score, State
 
 _CHANGES_NOTHING = frozenset({State.DUPLICATE, State.REJECTED})
 
@@ -20,6 +20,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         state: state of the label that counts: the newest one, passing over duplicates and rejected ones if there is another.
         seq: place in the model log that absorbed that label; null if none did (yet).
         label: that label; null if it could not be read.
+        served: the label that had been served for the event; null if the model knew no class, or nobody had asked it.
+        score: how the served prediction fared against that label; null if the label scored nothing: it was not learned, it corrects
+            another (an event is scored by its first label), or nobody had asked the model.
         time: when it came into that state, epoch ms.
         history: all states of all labels of the event, oldest first, at most the newest 20.
     """
@@ -29,6 +32,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     seq: int | None
     label: str | None
+    served: str | None
+    score: Score | None
     time: int
     history: list[LabelState]
 
@@ -50,6 +55,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
             state=last.state,
             seq=last.seq,
             label=last.label,
+            served=last.served,
+            score=last.score,
             time=last.time,
             history=list(history),
         )

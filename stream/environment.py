@@ -81,7 +81,7 @@ def configuration(job: Job, settings: Settings, placement: Placement) -> dict[st
         "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
         "restart-strategy.exponential-delay.jitter-factor": "0.1",
         "table.local-time-zone": "UTC",
-        "table.exec.state.ttl": f"{settings.event_known_s} s",
+        "table.exec.state.ttl": f"{settings.kept_s} s",
         "table.exec.simplify-operator-name-enabled": "true",
     }
     if job is Job.PUBLISH:

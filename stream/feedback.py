@@ -45,6 +45,7 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._dead_letters_topic = prefix + Topic.DEAD_LETTERS
         self._label_states_topic = prefix + Topic.LABEL_STATES
         self._tasks = frozenset(self._settings.tasks)
+        self._max_text_bytes = self._settings.max_text_bytes
         self._drill = Drill(self._settings.drill_folder, "learn")
         self._decided = decided(self._settings, self._rewind) if self._rewind else {}
 
@@ -53,7 +54,7 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._drill.step()
         data, at = value[0], Position(partition=value[1], offset=value[2], time=value[3])
         try:
-            feedback = parse_feedback(data, tasks=self._tasks)
+            feedback = parse_feedback(data, tasks=self._tasks, max_text_bytes=self._max_text_bytes)
         except RejectRecord as error:
             if (at.partition, at.offset) in self._decided:
                 return

@@ -12,13 +12,14 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from online_model.ledger import Decision
-from online_model.prequential import score
+from online_model.prequential import score, scored
 from online_model.replica import Replica
 from online_model.softmax import warm_up
 from schemas.records import (
     LabelEntry,
     LabelState,
     ModelVersion,
+    Prediction,
     Quality,
     Served,
     SnapshotEntry,
@@ -78,7 +79,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         decision = self._news(_decision.decode(value[1]))
         if decision is None:
             return
-        if decision.prediction is None:
+        if decision.text is None:
             yield self._state_row(decision, now_ms())
             return
         task = value[0]
@@ -135,6 +136,8 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def _state_row(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> Row:
         feedback = decision.incoming.feedback
+        asked = entry.served if entry else None
+        counted = scored(entry) if entry else None
         state = LabelState(
             event_id=feedback.event_id,
             task=feedback.task,
@@ -143,8 +146,8 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             feedback=decision.incoming.ref,
             label=feedback.label,
             seq=entry.seq if entry else None,
-            served=entry.served.label if entry else None,
-            score=score(entry.label, entry.served) if entry else None,
+            served=asked.label if asked else None,
+            score=score(feedback.label, counted) if counted else None,
             time=now,
         )
         return out(self._states_topic, feedback.event_id, state, task=feedback.task, label=decision.state)
@@ -188,22 +191,28 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
 
 def _entry(replica: Replica, decision: Decision, now: int) -> LabelEntry:
-    prediction, incoming = decision.prediction, decision.incoming
-    if prediction is None:
-        raise ValueError("a label without a prediction cannot be learned")
+    prediction, incoming, text = decision.prediction, decision.incoming, decision.text
+    if text is None:
+        raise ValueError("a label without a text cannot be learned")
     return LabelEntry(
         seq=replica.seq + 1,
         task=replica.task,
         time=now,
-        event_id=prediction.event_id,
-        text=prediction.text,
-        meta=prediction.meta,
+        event_id=incoming.feedback.event_id,
+        text=text,
+        meta=prediction.meta if prediction else {},
         label=incoming.feedback.label,
         weight=incoming.feedback.weight,
-        served=Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model),
+        served=_served(prediction),
         feedback=incoming.ref,
         corrects=decision.corrects,
     )
+
+
+def _served(prediction: Prediction | None) -> Served | None:
+    if prediction is None:
+        return None
+    return Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model)
 
 
 def _quality(replica: Replica, now: int) -> Quality:

@@ -19,6 +19,9 @@ _account = msgspec.json.Decoder(Account)
 _incoming = msgspec.json.Decoder(Incoming)
 _prediction = msgspec.json.Decoder(Prediction)
 
+FORGETS_LATER_MS = 60_000
+"""Accounts outlive the state of the match by so long: a row of it that is still on its way must not meet a forgotten account."""
+
 _RETRACTIONS = (RowKind.DELETE, RowKind.UPDATE_BEFORE)
 
 
@@ -26,7 +29,7 @@ class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes a
     """Turns labels, with or without their prediction, into decisions; keyed by task and event id."""
 
     def __init__(self, settings: Settings) -> None:
-        self._waits = Waits(label_wait_ms=settings.label_wait_s * 1000, event_known_ms=settings.event_known_s * 1000)
+        self._waits = Waits(label_wait_ms=settings.label_wait_s * 1000, event_known_ms=settings.kept_s * 1000 + FORGETS_LATER_MS)
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the state."""

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -16,11 +18,15 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from schemas.records import LabelEntry
 from schemas.topics import Topic
 from stack.audit import audit
 from stack.embedded import Stack
 from stack.generator import generate
+from stack.import_labels import import_id
+from stack.source_files import Row, read_rows
 from store.committed import end_offsets
+from store.model_log import ModelLogReader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -128,3 +134,38 @@ def test_down_and_up_go_on_where_they_stopped(stack: Stack, stream: Path, tmp_pa
     after = audit(stack.settings, "default")
     assert after.differences == []
     assert after.entries >= before.entries + EVENTS
+
+
+def import_labels(stack: Stack, file: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "stack", "import-labels", str(file), "--data-dir", str(stack.folder.root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_history_is_learned_once_and_without_events_in_spite_of_a_crash(stack: Stack, stream: Path, tmp_path: Path) -> None:
+    rows = [row for row in islice(read_rows(stream), 3000) if isinstance(row, Row) and row.label is not None]
+    # One text with two labels: the second corrects the first, once.
+    labels = [(row.text, str(row.label)) for row in rows] + [(rows[0].text, "another")]
+    file = tmp_path / "history.jsonl"
+    file.write_bytes(b"".join(msgspec.json.encode({"text": text, "label": label}) + b"\n" for text, label in labels))
+    before, predictions, sent = audit(stack.settings, "default"), committed(stack, Topic.PREDICTIONS), committed(stack, Topic.FEEDBACK)
+    drill = Path(stack.settings.drill_folder) / "learn"
+    with import_labels(stack, file) as process:
+        wait_until(lambda: committed(stack, Topic.FEEDBACK) > sent + 500, "some labels are sent")
+        drill.touch()
+        said = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, said
+    texts = {text for text, _ in labels}
+    assert f"sent {len(labels)} labels | 1 corrected, {len(labels) - 1 - len(texts)} duplicate, {len(texts)} trained" in said
+    with import_labels(stack, file) as process:
+        assert f"sent {len(labels)} labels | {len(labels)} duplicate" in process.communicate(timeout=120)[0]
+    assert not drill.exists(), "an operator of learn has failed among these labels"
+    log = ModelLogReader(stack.settings.kafka, stack.settings.topic_prefix + Topic.MODEL_LOG)
+    entries = [e for e in log.entries("default") if isinstance(e, LabelEntry) and e.event_id.startswith("import-")]
+    assert Counter(e.text for e in entries) == Counter([*texts, rows[0].text]), "each text is taught once, the one with two labels twice"
+    assert all(e.served is None for e in entries)
+    (correction,) = [e for e in entries if e.corrects is not None]
+    receipt = httpx.get(f"{stack.addresses['api']}/v1/labels/{import_id('default', rows[0].text)}").json()
+    assert (receipt["state"], receipt["label"], receipt["seq"], receipt["score"]) == ("corrected", "another", correction.seq, None)
+    after = audit(stack.settings, "default")
+    assert (after.differences, committed(stack, Topic.PREDICTIONS)) == ([], predictions)
+    assert after.entries >= before.entries + len(entries)

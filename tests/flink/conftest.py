@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import Popen
@@ -60,6 +61,23 @@ def collect(stream: DataStream) -> list[Out]:
         return [Out(row[0], row[1], bytes(row[2]), row[3], row[4]) for row in results]
 
 
+def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, timeout_s: float = 60) -> list[Out]:
+    """Run a job that does not end until what it gave is enough, then cancel it. One that never gives enough is an error."""
+    found: list[Out] = []
+    with stream.execute_and_collect() as results:
+        # A job that gives nothing blocks its reader: it is cancelled from beside.
+        watchdog = threading.Timer(timeout_s, results.close)
+        watchdog.start()
+        try:
+            for row in results:
+                found.append(Out(row[0], row[1], bytes(row[2]), row[3], row[4]))
+                if enough(found):
+                    break
+        finally:
+            watchdog.cancel()
+    return found
+
+
 def new_replica(settings: Settings, task: str, known: Replica | None = None) -> Replica:
     """Return the model of a task without a log."""
     return Replica(task, memory_mib=1, quality_window=settings.quality_window)
@@ -102,6 +120,26 @@ def settings(tmp_path: Path) -> Settings:
 def environment(tmp_path: Path, settings: Settings) -> Callable[[Job], Environment]:
     def create(job: Job) -> Environment:
         return create_environment(configuration(job, settings, Placement(checkpoints=f"file://{tmp_path}/checkpoints")))
+
+    return create
+
+
+@pytest.fixture
+def idle_table(table: Callable[[Environment, Sequence[Record]], Table]) -> Callable[[Environment, Sequence[Record]], Table]:
+    """Like `table`, but the source does not end: after its records nothing comes any more, and the job goes on."""
+
+    def create(environment: Environment, records: Sequence[Record]) -> Table:
+        tables = environment.tables
+        listed = table(environment, records)
+        tables.execute_sql(
+            "CREATE TEMPORARY TABLE silence (number INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1',"
+            " 'fields.number.min' = '1', 'fields.number.max' = '2')"
+        )
+        # Its rows are dropped before the topology: to all behind this the topic is idle.
+        nothing = "CAST(NULL AS BYTES), 0, CAST(0 AS BIGINT), CAST(0 AS BIGINT), 'key', 'task', 'label'"
+        columns = ", ".join(RECORD.field_names())
+        rows = f"SELECT {columns} FROM {listed} UNION ALL SELECT {nothing} FROM silence WHERE number < 0"  # noqa: S608 - the names are ours
+        return tables.sql_query(f"SELECT *, PROCTIME() AS arrived FROM ({rows})")  # noqa: S608 - the names are ours
 
     return create
 

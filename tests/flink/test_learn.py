@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import msgspec
 import pytest
 from pyflink.datastream import DataStream
 from pyflink.table import Table
@@ -13,9 +14,10 @@ from pyflink.table import Table
 from schemas.parsing import encode, parse_log_entry, record_parser
 from schemas.records import Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, State
 from schemas.settings import Settings
+from stream.clock import now_ms
 from stream.environment import Environment, Job
 from stream.learn import learn
-from tests.flink.conftest import Record, collect, new_replica, record
+from tests.flink.conftest import Out, Record, collect, collect_until, new_replica, record
 
 pytestmark = pytest.mark.flink
 
@@ -40,15 +42,18 @@ def prediction(event_id: str, offset: int, *, text: str = "good day", task: str 
     return record(encode(body), offset, key=event_id, task=task, label=label)
 
 
-def feedback(event_id: str, label: str, offset: int, *, task: str = "default") -> Record:
-    return record(encode(Feedback(event_id=event_id, label=label, task=task)), offset, key=event_id)
+def feedback(event_id: str, label: str, offset: int, *, task: str = "default", text: str | None = None) -> Record:
+    return record(encode(Feedback(event_id=event_id, label=label, task=task, text=text)), offset, key=event_id)
 
 
 def run(stream: DataStream) -> tuple[list[LabelEntry], list[LabelState], Counter[str]]:
     rows = collect(stream)
     log = [entry for row in rows if row.topic == "model-log" and isinstance(entry := parse_log_entry(row.value), LabelEntry)]
-    states = [record_parser(LabelState)(row.value) for row in rows if row.topic == "label-states"]
-    return log, states, Counter(row.topic for row in rows)
+    return log, states_in(rows), Counter(row.topic for row in rows)
+
+
+def states_in(rows: list[Out]) -> list[LabelState]:
+    return [record_parser(LabelState)(row.value) for row in rows if row.topic == "label-states"]
 
 
 def test_each_label_ends_in_one_state_and_each_task_has_its_own_log(environment: Environments, table: Tables, settings: Settings) -> None:
@@ -83,6 +88,76 @@ def test_first_prediction_of_an_event_counts(environment: Environments, table: T
     log, states, _ = run(stream)
     assert [entry.text for entry in log] == ["the first"]
     assert [s.state for s in states if s.state is not State.WAITING] == [State.TRAINED]
+
+
+def test_self_contained_labels_are_learned_without_their_event(environment: Environments, table: Tables, settings: Settings) -> None:
+    env = environment(Job.LEARN)
+    labels = [
+        feedback("early", "a", 0),
+        feedback("alone", "a", 1, text="only I"),
+        feedback("alone", "a", 2, text="only I"),
+        feedback("early", "b", 3, text="late text"),
+        feedback("alone", "b", 4),
+        feedback("alone", "a", 5, task="other", text="x"),
+        feedback("long", "a", 6, text="x" * (settings.max_text_bytes + 1)),
+    ]
+    stream = learn(env.tables, table(env, labels), table(env, [prediction("elsewhere", 0)]), settings, load=new_replica)
+    log, states, topics = run(stream)
+    assert [(e.task, e.seq, e.event_id, e.text, e.label, e.corrects, e.served) for e in sorted(log, key=lambda e: (e.task, e.seq))] == [
+        ("default", 1, "alone", "only I", "a", None, None),
+        ("default", 2, "early", "late text", "a", None, None),
+        ("default", 3, "early", "late text", "b", "a", None),
+        ("default", 4, "alone", "only I", "b", "a", None),
+        ("other", 1, "alone", "x", "a", None, None),
+    ]
+    by_offset: dict[int, list[State]] = {}
+    for state in states:
+        by_offset.setdefault(state.feedback.at.offset, []).append(state.state)
+        assert (state.served, state.score) == (None, None)
+    assert by_offset == {
+        0: [State.WAITING, State.TRAINED],
+        1: [State.TRAINED],
+        2: [State.DUPLICATE],
+        3: [State.CORRECTED],
+        4: [State.CORRECTED],
+        5: [State.TRAINED],
+        6: [State.REJECTED],
+    }
+    (rejected,) = [s for s in states if s.state is State.REJECTED]
+    assert rejected.reason is not None
+    assert rejected.reason.startswith("text_too_long")
+    assert topics["dead-letters"] == 1
+
+
+def test_an_event_sent_twice_beside_a_self_contained_label_teaches_once(
+    environment: Environments, table: Tables, settings: Settings
+) -> None:
+    """Which of them comes first is Flink's choice; the event has one text, and each label is learned once."""
+    env = environment(Job.LEARN)
+    predictions = [prediction(f"e{n % 20}", n) for n in range(40)]
+    labels = [feedback(f"e{n}", "b", n, text="good day") for n in range(20)] + [feedback(f"e{n}", "c", 20 + n) for n in range(20)]
+    log, states, _ = run(learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica))
+    assert sorted((e.event_id, e.label, e.text, e.corrects or "") for e in log) == sorted(
+        row for n in range(20) for row in ((f"e{n}", "b", "good day", ""), (f"e{n}", "c", "good day", "b"))
+    )
+    assert Counter(s.state for s in states) == {State.TRAINED: 20, State.CORRECTED: 20}
+    assert all((s.score is not None) == (s.served is not None) for s in states if s.state is State.TRAINED)
+    assert all(s.score is None for s in states if s.state is State.CORRECTED), "an event is scored by its first label or not at all"
+
+
+def test_labels_of_an_idle_topic_become_orphans_by_the_clock_alone(
+    environment: Environments, table: Tables, idle_table: Tables, settings: Settings
+) -> None:
+    settings = msgspec.structs.replace(settings, label_wait_s=1)
+    env = environment(Job.LEARN)
+    labels = [feedback("nobody", "a", 0), feedback("nobody", "b", 1), feedback("alone", "a", 2, text="only I")]
+    stream = learn(env.tables, idle_table(env, labels), table(env, [prediction("elsewhere", 0)]), settings, load=new_replica)
+    began = now_ms()
+    states = states_in(collect_until(stream, lambda rows: sum(s.state is State.ORPHAN for s in states_in(rows)) == 2))
+    said = {n: [(s.state, s.previous) for s in states if s.feedback.at.offset == n] for n in range(3)}
+    orphaned = [(State.WAITING, None), (State.ORPHAN, State.WAITING)]
+    assert said == {0: orphaned, 1: orphaned, 2: [(State.TRAINED, None)]}
+    assert all(s.time >= began + 1000 for s in states if s.state is State.ORPHAN), "not before they have waited"
 
 
 def test_log_replays_to_the_learners_model(environment: Environments, table: Tables, settings: Settings) -> None:

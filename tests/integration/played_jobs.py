@@ -138,7 +138,7 @@ class Jobs:
     def read_label(self, producer: KafkaProducer, value: bytes | None, at: Position) -> Iterator[LabelState]:
         ref = FeedbackRef(at=at)
         try:
-            feedback = parse_feedback(value, tasks={"default"})
+            feedback = parse_feedback(value, tasks={"default"}, max_text_bytes=10**6)
         except RejectRecord as error:
             letter = dead_letter(value, topic=self.topic(Topic.FEEDBACK), at=at, error=error, now=at.time)
             producer.send(self.topic(Topic.DEAD_LETTERS), encode(letter))

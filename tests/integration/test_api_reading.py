@@ -18,6 +18,7 @@ from schemas.records import (
     Position,
     Prediction,
     Quality,
+    Score,
     Scores,
     State,
 )
@@ -52,9 +53,20 @@ def prediction(
     )
 
 
-def state(kind: State, offset: int, *, event_id: str = "e1", seq: int | None = None, label: str = "a") -> LabelState:
+def state(
+    kind: State,
+    offset: int,
+    *,
+    event_id: str = "e1",
+    seq: int | None = None,
+    label: str = "a",
+    served: str | None = None,
+    score: Score | None = None,
+) -> LabelState:
     ref = FeedbackRef(at=Position(partition=0, offset=offset), feedback_id=f"f{offset}")
-    return LabelState(event_id=event_id, task="default", state=kind, feedback=ref, label=label, seq=seq, time=NOW + offset)
+    return LabelState(
+        event_id=event_id, task="default", state=kind, feedback=ref, label=label, seq=seq, served=served, score=score, time=NOW + offset
+    )
 
 
 @pytest.fixture
@@ -140,14 +152,36 @@ def test_long_texts_are_shown_cut(api: httpx.Client, writer: RedisWriter) -> Non
 
 def test_receipts(api: httpx.Client, writer: RedisWriter) -> None:
     problem(api.get("/v1/labels/e1"), 404)
-    writer.write_label_states([state(State.WAITING, 1), state(State.TRAINED, 1, seq=4), state(State.CORRECTED, 2, seq=9, label="b")])
+    score = Score(correct=False, log_loss=1.5)
+    trained = state(State.TRAINED, 1, seq=4, served="z", score=score)
+    writer.write_label_states([state(State.WAITING, 1), trained])
+    shown = api.get("/v1/labels/e1").json()
+    assert (shown["state"], shown["seq"], shown["label"], shown["served"]) == ("trained", 4, "a", "z")
+    assert shown["score"] == {"correct": False, "log_loss": 1.5}
+    writer.write_label_states([state(State.CORRECTED, 2, seq=9, label="b", served="z")])
     shown = api.get("/v1/labels/e1").json()
     assert (shown["state"], shown["seq"], shown["label"], shown["truth"]) == ("corrected", 9, "b", "b")
-    assert [(s["state"], s["seq"], s["feedback"]["feedback_id"]) for s in shown["history"]] == [
-        ("waiting", None, "f1"),
-        ("trained", 4, "f1"),
-        ("corrected", 9, "f2"),
+    assert (shown["served"], shown["score"]) == ("z", None)
+    assert [(s["state"], s["seq"], s["feedback"]["feedback_id"], s["served"], s["score"]) for s in shown["history"]] == [
+        ("waiting", None, "f1", None, None),
+        ("trained", 4, "f1", "z", {"correct": False, "log_loss": 1.5}),
+        ("corrected", 9, "f2", "z", None),
     ]
+
+
+def test_receipt_of_a_self_contained_label_says_its_seq_and_no_score(api: httpx.Client, writer: RedisWriter) -> None:
+    writer.write_label_states([state(State.TRAINED, 1, event_id="import-1", seq=7)])
+    shown = api.get("/v1/labels/import-1").json()
+    assert (shown["state"], shown["seq"], shown["truth"], shown["served"], shown["score"]) == ("trained", 7, "a", None, None)
+    problem(api.get("/v1/predictions/import-1"), 404)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in State if kind not in {State.TRAINED, State.CORRECTED}])
+def test_receipt_shows_every_state(api: httpx.Client, writer: RedisWriter, kind: State) -> None:
+    writer.write_label_states([state(kind, 1)])
+    shown = api.get("/v1/labels/e1").json()
+    assert (shown["state"], shown["seq"], shown["truth"], shown["score"]) == (kind.value, None, None, None)
+    assert [s["state"] for s in shown["history"]] == [kind.value]
 
 
 def test_counts(api: httpx.Client, writer: RedisWriter) -> None:
@@ -178,6 +212,14 @@ def test_quality(api: httpx.Client, writer: RedisWriter) -> None:
     assert shown["overall"]["per_class"]["a"] == {"precision": 1, "recall": 0.5, "f1": 2 / 3, "support": 4}
     assert (shown["window"]["accuracy"], shown["window_size"]) == (0.75, 1000)
     assert (shown["label_states"]["trained"], set(shown["label_states"])) == (4, {state.value for state in State})
+
+
+def test_quality_has_no_scores_while_nothing_was_scored(api: httpx.Client, writer: RedisWriter) -> None:
+    none = Scores(labels=0, accuracy=0, macro_f1=0, log_loss=0, per_class={})
+    version = ModelVersion(line="base", seq=5)
+    writer.write_quality(Quality(task="default", time=NOW, model=version, model_time=NOW, overall=none, window=none, window_size=1000))
+    shown = api.get("/v1/quality").json()
+    assert (shown["model"]["seq"], shown["overall"], shown["window"], shown["window_size"]) == (5, None, None, 1000)
 
 
 @pytest.mark.parametrize(

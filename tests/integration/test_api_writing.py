@@ -70,16 +70,17 @@ def test_events_reach_kafka(api: httpx.Client, settings: Settings) -> None:
 
 def test_feedback_reaches_kafka(api: httpx.Client, settings: Settings) -> None:
     response = api.post(
-        "/v1/feedback", json=[{"event_id": "e1", "label": "a"}, {"event_id": "e1", "label": "b", "feedback_id": "f", "weight": 2}]
+        "/v1/feedback",
+        json=[{"event_id": "e1", "label": "a"}, {"event_id": "e1", "label": "b", "feedback_id": "f", "weight": 2, "text": "☃"}],
     )
     ids = response.json()["ids"]
     assert response.status_code == 202
     assert ids[1] == "f"
     records = written(settings, Topic.FEEDBACK)
-    labels = [parse_feedback(value, tasks=settings.tasks) for _, value in records]
-    assert [(label.event_id, label.label, label.feedback_id, label.weight) for label in labels] == [
-        ("e1", "a", ids[0], 1),
-        ("e1", "b", "f", 2),
+    labels = [parse_feedback(value, tasks=settings.tasks, max_text_bytes=1000) for _, value in records]
+    assert [(label.event_id, label.label, label.feedback_id, label.weight, label.text) for label in labels] == [
+        ("e1", "a", ids[0], 1, None),
+        ("e1", "b", "f", 2, "☃"),
     ]
     assert [key for key, _ in records] == [b"e1", b"e1"]
 
@@ -111,6 +112,9 @@ def test_a_thousand_at_once(api: httpx.Client, settings: Settings) -> None:
         ("feedback", {"event_id": "e", "label": ""}, "label", "invalid_field"),
         ("feedback", {"event_id": "e", "label": "a", "weight": 0}, "weight", "invalid_field"),
         ("feedback", {"event_id": "e", "label": "a", "task": "nope"}, "task", "unknown_task"),
+        ("feedback", {"event_id": "e", "label": "a", "text": ""}, "text", "invalid_field"),
+        ("feedback", {"event_id": "e", "label": "a", "text": 5}, "text", "invalid_field"),
+        ("feedback", {"event_id": "e", "label": "a", "text": "é" * 501}, "text", "text_too_long"),
     ],
 )
 def test_one_wrong_record_names_field_and_reason(api: httpx.Client, path: str, body: object, field: str, reason: str) -> None:

@@ -1,9 +1,11 @@
-"""The ledger as a state machine: any order of labels and matches, any repetition, every label in exactly one state."""
+"""The ledger: its rules one by one, then as a state machine beside a reference model that recomputes everything from the full history."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.unit
 WAITS = Waits(label_wait_ms=100, event_known_ms=1000)
 
 
-def prediction(at: int = 0) -> Prediction:
+def prediction(at: int = 0, text: str = "t") -> Prediction:
     return Prediction(
         label="a",
         proba={"a": 1.0},
@@ -23,7 +25,7 @@ def prediction(at: int = 0) -> Prediction:
         model=ModelVersion(line="base", seq=1),
         event_id="e",
         task="default",
-        text="t",
+        text=text,
         meta={},
         event_ts=0,
         predicted_at=at,
@@ -31,8 +33,11 @@ def prediction(at: int = 0) -> Prediction:
     )
 
 
-def incoming(offset: int, label: str, time: int = 0) -> Incoming:
-    return Incoming(feedback=Feedback(event_id="e", label=label), at=Position(partition=0, offset=offset, time=time))
+def incoming(
+    offset: int, label: str, time: int = 0, *, text: str | None = None, partition: int = 0, feedback_id: str | None = None
+) -> Incoming:
+    feedback = Feedback(event_id="e", label=label, text=text, feedback_id=feedback_id)
+    return Incoming(feedback=feedback, at=Position(partition=partition, offset=offset, time=time))
 
 
 def states(decisions: list[Decision]) -> list[tuple[int, State, State | None]]:
@@ -60,6 +65,16 @@ def test_other_label_corrects_and_says_what_stood() -> None:
     assert (decisions[0].corrects, decisions[0].prediction is not None, account.label) == ("a", True, "b")
 
 
+def test_message_sent_again_after_a_correction_is_a_duplicate_and_its_id_with_another_label_is_not() -> None:
+    account, said = Account(), []
+    for offset, (label, feedback_id) in enumerate([("a", "f"), ("b", None), ("a", "f"), ("c", "f"), ("a", "g"), ("b", None)]):
+        sent = incoming(offset, label, feedback_id=feedback_id)
+        account, decisions = settle(account, sent, prediction(), now=0, waits=WAITS)
+        said += [d.state for d in decisions]
+    learned = [State.TRAINED, State.CORRECTED, State.DUPLICATE, State.CORRECTED, State.CORRECTED, State.CORRECTED]
+    assert (said, account.label) == (learned, "b")
+
+
 def test_labels_before_their_event_wait_and_are_decided_in_order() -> None:
     account, first = settle(Account(), incoming(3, "a"), None, now=0, waits=WAITS)
     account, second = settle(account, incoming(4, "b"), None, now=1, waits=WAITS)
@@ -67,6 +82,76 @@ def test_labels_before_their_event_wait_and_are_decided_in_order() -> None:
     assert states(first + second) == [(3, State.WAITING, None), (4, State.WAITING, None)]
     assert states(decisions) == [(3, State.TRAINED, State.WAITING), (4, State.CORRECTED, State.WAITING)]
     assert settle(account, incoming(3, "a"), prediction(), now=3, waits=WAITS)[1] == []
+
+
+def test_self_contained_label_is_trained_at_once_and_scores_nothing() -> None:
+    account, decisions = settle(Account(), incoming(0, "a", text="mine"), None, now=0, waits=WAITS)
+    assert states(decisions) == [(0, State.TRAINED, None)]
+    assert (decisions[0].text, decisions[0].prediction, account.label) == ("mine", None, "a")
+    assert expire(account, now=999) == (account, [])
+    assert expire(account, now=1000) == (None, [])
+
+
+def test_labels_that_wait_are_decided_first_with_the_text_that_a_later_label_brings() -> None:
+    account, _ = settle(Account(), incoming(3, "a"), None, now=0, waits=WAITS)
+    account, decisions = settle(account, incoming(4, "b", text="mine"), None, now=1, waits=WAITS)
+    assert states(decisions) == [(3, State.TRAINED, State.WAITING), (4, State.CORRECTED, None)]
+    assert [d.text for d in decisions] == ["mine", "mine"]
+    assert expire(account, now=100) == (account, [])
+
+
+def test_one_event_has_one_text_the_prediction_s_or_else_the_first_that_a_label_brought() -> None:
+    account, first = settle(Account(), incoming(0, "a", text="first"), None, now=0, waits=WAITS)
+    account, second = settle(account, incoming(1, "b", text="second"), None, now=1, waits=WAITS)
+    account, third = settle(account, incoming(2, "a", text="third"), prediction(2, text="asked"), now=2, waits=WAITS)
+    assert [d.text for d in first + second + third] == ["first", "first", "asked"]
+    assert [d.prediction is not None for d in first + second + third] == [False, False, True]
+    assert (account.text, account.prediction is not None) == (None, True)
+
+
+def test_first_prediction_counts_also_when_another_is_matched_later() -> None:
+    account, _ = settle(Account(), incoming(0, "a"), prediction(0, text="first"), now=0, waits=WAITS)
+    _, decisions = settle(account, incoming(1, "b"), prediction(5, text="second"), now=5, waits=WAITS)
+    assert [d.text for d in decisions] == ["first"]
+
+
+def test_self_contained_label_of_a_known_event_scores_its_prediction_and_never_expires() -> None:
+    _, decisions = settle(Account(), incoming(0, "a", time=5000, text="mine"), prediction(), now=5000, waits=WAITS)
+    assert states(decisions) == [(0, State.TRAINED, None)]
+    assert (decisions[0].text, decisions[0].prediction) == ("t", prediction())
+
+
+def test_prediction_that_comes_after_a_self_contained_label_does_not_teach_it_again() -> None:
+    account, _ = settle(Account(), incoming(0, "a", text="mine"), None, now=0, waits=WAITS)
+    account, decisions = settle(account, incoming(0, "a", text="mine"), prediction(50), now=60, waits=WAITS)
+    assert decisions == []
+    account, decisions = settle(account, incoming(1, "b"), None, now=70, waits=WAITS)
+    assert states(decisions) == [(1, State.CORRECTED, None)]
+    assert (decisions[0].corrects, decisions[0].prediction) == ("a", prediction(50))
+
+
+@pytest.mark.parametrize(("late", "state"), [(100, State.CORRECTED), (101, State.EXPIRED)])
+def test_label_after_a_self_contained_one_expires_as_after_a_prediction(late: int, state: State) -> None:
+    account, _ = settle(Account(), incoming(0, "a", time=1000, text="mine"), None, now=0, waits=WAITS)
+    _, decisions = settle(account, incoming(1, "b", time=1000 + late), None, now=5, waits=WAITS)
+    assert states(decisions) == [(1, state, None)]
+
+
+def test_row_that_comes_again_keeps_the_account_so_that_its_label_is_not_taught_again() -> None:
+    account, _ = settle(Account(), incoming(0, "a"), prediction(), now=0, waits=WAITS)
+    account, _ = settle(account, incoming(0, "a"), prediction(), now=999, waits=WAITS)
+    kept, _ = expire(account, now=1000)
+    assert kept is not None
+    assert settle(kept, incoming(0, "a"), prediction(), now=1001, waits=WAITS)[1] == []
+
+
+def test_account_that_waits_longer_than_events_are_known_is_kept_until_it_is_decided() -> None:
+    waits = Waits(label_wait_ms=100, event_known_ms=10)
+    account, _ = settle(Account(), incoming(0, "a"), None, now=0, waits=waits)
+    assert account.due == 100
+    assert expire(account, now=99) == (account, [])
+    left, decisions = expire(account, now=100)
+    assert (left, states(decisions)) == (None, [(0, State.ORPHAN, State.WAITING)])
 
 
 def test_label_without_event_is_an_orphan_for_good() -> None:
@@ -95,76 +180,220 @@ def test_nothing_expires_early(now: int) -> None:
     assert expire(account, now=now) == (account, [])
 
 
+class Said(NamedTuple):
+    """What became of a label: `taught` is the text it was learned with, `asked` when the prediction that it goes with was made."""
+
+    at: tuple[int, int]
+    states: tuple[State, ...]
+    taught: str | None = None
+    asked: int | None = None
+    corrects: str | None = None
+
+
+class Reference:
+    """The rules once more, simply: every label and prediction of one event that ever came, and all of it decided anew at each question."""
+
+    def __init__(self) -> None:
+        self.lives: list[list[tuple[int, Incoming | Prediction]]] = [[]]
+
+    def came(self, what: Incoming | Prediction, now: int) -> None:
+        """All is forgotten `event_known` after the last thing that came: what comes then begins a new life."""
+        if self.lives[-1] and now - self.lives[-1][-1][0] >= WAITS.event_known_ms:
+            self.lives.append([])
+        self.lives[-1].append((now, what))
+
+    def labels(self) -> int:
+        return sum(isinstance(what, Incoming) for life in self.lives for _, what in life)
+
+    def forgotten(self, now: int) -> bool:
+        life = self.lives[-1]
+        return not any(isinstance(what, Incoming) for _, what in life) or now - life[-1][0] >= WAITS.event_known_ms
+
+    def said(self, now: int) -> tuple[list[Said], list[Said]]:
+        """Return the labels that wait, and those that are decided, in the order in which that happened."""
+        waiting: list[Said] = []
+        decided: list[Said] = []
+        for life in self.lives:
+            standing: str | None = None
+            messages: set[tuple[str | None, str]] = set()
+            for when, by, number in sorted(self.moments(life)):
+                label = life[number][1]
+                assert isinstance(label, Incoming)
+                if when > now:
+                    waiting.append(Said(place(label), (State.WAITING,)))
+                    continue
+                said = self.verdict(life, number, by, standing, messages)
+                decided.append(said)
+                standing = label.feedback.label if said.taught is not None else standing
+                if said.states[-1] in {State.TRAINED, State.CORRECTED, State.DUPLICATE} and label.feedback.feedback_id:
+                    messages.add((label.feedback.feedback_id, label.feedback.label))
+        return waiting, decided
+
+    def moments(self, life: list[tuple[int, Incoming | Prediction]]) -> list[tuple[int, int, int]]:
+        """Return for each label when it is decided: the time, the number of what decides it (-1: time itself), and its own number."""
+        known = [n for n, (_, what) in enumerate(life) if isinstance(what, Prediction) or what.feedback.text is not None]
+        moments = []
+        for number, (came, label) in enumerate(life):
+            if isinstance(label, Incoming):
+                by = max(number, known[0]) if known else len(life)
+                due = came + WAITS.label_wait_ms
+                in_time = by < len(life) and (by == number or life[by][0] < due)
+                moments.append((life[by][0], by, number) if in_time else (due, -1, number))
+        return moments
+
+    def verdict(
+        self,
+        life: list[tuple[int, Incoming | Prediction]],
+        number: int,
+        by: int,
+        standing: str | None,
+        messages: set[tuple[str | None, str]],
+    ) -> Said:
+        label = life[number][1]
+        assert isinstance(label, Incoming)
+        before = (State.WAITING,) if by != number else ()
+        if by < 0:
+            return Said(place(label), (*before, State.ORPHAN))
+        if label.feedback.label == standing or (label.feedback.feedback_id, label.feedback.label) in messages:
+            return Said(place(label), (*before, State.DUPLICATE))
+        until_then = [what for _, what in life[: by + 1]]
+        asked = next((what for what in until_then if isinstance(what, Prediction)), None)
+        brought = next((what for what in until_then if isinstance(what, Incoming) and what.feedback.text is not None), None)
+        since, text = (asked.predicted_at, asked.text) if asked else (brought.at.time, brought.feedback.text) if brought else (0, None)
+        if label.feedback.text is None and label.at.time > since + WAITS.label_wait_ms:
+            return Said(place(label), (*before, State.EXPIRED))
+        final = State.TRAINED if standing is None else State.CORRECTED
+        return Said(place(label), (*before, final), text, asked.predicted_at if asked else None, standing)
+
+
+def place(label: Incoming) -> tuple[int, int]:
+    return label.at.partition, label.at.offset
+
+
+class Match:
+    """What stands before the ledger: last label and first prediction of an event; all that comes gives a row once there is a label."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.label: Incoming | None = None
+        self.prediction: Prediction | None = None
+        self.rows: list[tuple[Incoming, Prediction | None]] = []
+        self.forget_at = 0
+
+    def take(self, what: Incoming | Prediction, now: int) -> list[tuple[Incoming, Prediction | None]]:
+        """Return every row that there has been, the newest last."""
+        if now >= self.forget_at:
+            self.forget()
+        self.forget_at = now + WAITS.event_known_ms
+        if isinstance(what, Incoming):
+            self.label = what
+        else:
+            self.prediction = self.prediction or what
+        if self.label is not None:
+            self.rows.append((self.label, self.prediction))
+        return self.rows
+
+
 class LedgerMachine(RuleBasedStateMachine):
-    """Drives one account; remembers, with plain lists, what was sent and what was decided."""
+    """Drives one account as the operator does: rows of the match, in any order and any number of times, and its timer."""
 
     @initialize()
     def start(self) -> None:
-        self.account: Account | None = Account()
+        self.account: Account | None = None
         self.now = 0
-        self.sent: list[Incoming] = []
-        self.said: list[Decision] = []
-        self.prediction: Prediction | None = None
+        self.timer: int | None = None
+        self.offsets = [0, 0, 0]
+        self.match, self.reference = Match(), Reference()
+        self.decisions: list[Decision] = []
 
-    def _settle(self, label: Incoming, match: Prediction | None) -> None:
-        self.account, decisions = settle(self.account or Account(), label, match, now=self.now, waits=WAITS)
-        self.said += decisions
+    def come(self, what: Incoming | Prediction, data: st.DataObject) -> None:
+        """Let it come, and old rows with it: some before the new one, some after, and the new one perhaps twice."""
+        self.reference.came(what, self.now)
+        rows = self.match.take(what, self.now)
+        if not rows:
+            return
+        again = st.lists(st.sampled_from(rows[:-1]), max_size=2) if rows[:-1] else st.just([])
+        for label, known in [*data.draw(again), rows[-1], *data.draw(again), *data.draw(st.lists(st.just(rows[-1]), max_size=1))]:
+            self.account, decisions = settle(self.account or Account(), label, known, now=self.now, waits=WAITS)
+            self.timer = self.account.due
+            self.decisions += decisions
 
-    @rule(label=st.sampled_from("ab"))
-    def send(self, label: str) -> None:
-        self.sent.append(incoming(len(self.sent), label, self.now))
-        self._settle(self.sent[-1], self.prediction)
+    @rule(
+        label=st.sampled_from("abc"),
+        text=st.none() | st.sampled_from(["x", "y"]),
+        feedback_id=st.none() | st.sampled_from("fg"),
+        partition=st.integers(0, 2),
+        gap=st.integers(0, 3),
+        read_late=st.integers(-20, 250),
+        data=st.data(),
+    )
+    def label_comes(
+        self, label: str, text: str | None, feedback_id: str | None, partition: int, gap: int, read_late: int, data: st.DataObject
+    ) -> None:
+        self.offsets[partition] += 1 + gap
+        time = max(0, self.now - read_late)
+        label_sent = incoming(self.offsets[partition], label, time, text=text, partition=partition, feedback_id=feedback_id)
+        self.come(label_sent, data)
 
-    @rule(data=st.data())
-    def event_arrives(self, data: st.DataObject) -> None:
-        self.prediction = self.prediction or prediction(self.now)
-        for label in data.draw(st.permutations(self.sent)):
-            self._settle(label, self.prediction)
+    @rule(text=st.sampled_from(["t", "u"]), early=st.integers(0, 250), data=st.data())
+    def prediction_comes(self, text: str, early: int, data: st.DataObject) -> None:
+        """The first one, or one of the same event sent again."""
+        self.come(prediction(max(0, self.now - early), text), data)
 
-    @rule(data=st.data())
-    def row_comes_again(self, data: st.DataObject) -> None:
-        if self.sent:
-            self._settle(data.draw(st.sampled_from(self.sent)), self.prediction)
-
-    @rule(passed=st.integers(1, 60))
+    @rule(passed=st.one_of(st.integers(1, 120), st.sampled_from([99, 100, 900, 999, 1000, 1100])))
     def time_passes(self, passed: int) -> None:
-        self.now += passed
-        # Accounts are forgotten only long after all their labels; that is another test's subject.
-        if self.account is not None and min((w.due for w in self.account.waiting), default=self.now + 1) <= self.now:
+        """Also with nothing coming in any more: timers alone go on."""
+        until = self.now + passed
+        while self.timer is not None and self.timer <= until:
+            self.now, fired = max(self.now, self.timer), self.timer
+            assert self.account is not None
             self.account, decisions = expire(self.account, now=self.now)
-            self.said += decisions
+            self.timer = self.account.due if self.account is not None else None
+            assert self.timer is None or self.timer > fired, "a timer that has fired must not fire for ever"
+            self.decisions += decisions
+        self.now = until
 
     @invariant()
     def every_label_is_in_exactly_one_state(self) -> None:
-        now_in: dict[int, State] = {}
-        for decision in self.said:
-            offset = decision.incoming.at.offset
-            assert decision.previous == now_in.get(offset), "each change starts from the state announced last"
-            assert now_in.get(offset) in (None, State.WAITING), "a final state never changes"
-            now_in[offset] = decision.state
-        assert sorted(now_in) == [label.at.offset for label in self.sent]
+        now_in: dict[tuple[int, int], State] = {}
+        for decision in self.decisions:
+            at = place(decision.incoming)
+            assert decision.previous == now_in.get(at), "each change starts from the state announced last"
+            assert now_in.get(at) in (None, State.WAITING), "a final state never changes"
+            now_in[at] = decision.state
+        assert len(now_in) == self.reference.labels()
 
     @invariant()
-    def what_is_learned_follows_from_the_labels_in_order(self) -> None:
-        standing = None
-        finals = sorted((d for d in self.said if d.state is not State.WAITING), key=lambda d: d.incoming.at.offset)
-        for decision in finals:
-            if decision.state is State.ORPHAN:
-                continue
-            label = decision.incoming.feedback.label
-            expected = self.expected(decision.incoming, standing)
-            assert decision.state is expected
-            assert (decision.prediction is not None) == (expected in (State.TRAINED, State.CORRECTED))
-            standing = standing if expected is State.EXPIRED else label
+    def all_is_as_the_reference_says(self) -> None:
+        waiting, decided = self.reference.said(self.now)
+        finals = [d for d in self.decisions if d.state is not State.WAITING]
+        assert [
+            Said(
+                at=place(d.incoming),
+                states=(d.state,) if d.previous is None else (d.previous, d.state),
+                taught=d.text,
+                asked=d.prediction.predicted_at if d.prediction else None,
+                corrects=d.corrects,
+            )
+            for d in finals
+        ] == decided
+        known = {place(d.incoming) for d in finals}
+        still = {place(d.incoming) for d in self.decisions} - known
+        assert still == {said.at for said in waiting}
 
-    def expected(self, label: Incoming, standing: str | None) -> State:
-        assert self.prediction is not None
-        if label.feedback.label == standing:
-            return State.DUPLICATE
-        if label.at.time > self.prediction.predicted_at + WAITS.label_wait_ms:
-            return State.EXPIRED
-        return State.TRAINED if standing is None else State.CORRECTED
+    @invariant()
+    def what_is_kept_is_bounded(self) -> None:
+        """Nothing stays of an event `event_known` after the last thing that came; only its undecided labels wait."""
+        assert (self.account is None) == self.reference.forgotten(self.now)
+        if self.account is not None:
+            waiting, _ = self.reference.said(self.now)
+            assert {place(w.incoming) for w in self.account.waiting} == {said.at for said in waiting}
+            assert len(self.account.messages) <= self.reference.labels()
+            assert self.account.due <= self.now + max(WAITS.event_known_ms, WAITS.label_wait_ms)
 
 
 TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(max_examples=300, stateful_step_count=40)
 TestLedgerMachine.pytestmark = pytest.mark.unit  # type: ignore[attr-defined]  # pytest reads it from the class

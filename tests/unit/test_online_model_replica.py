@@ -18,7 +18,7 @@ Lesson = tuple[str, str, float]
 
 
 def label(
-    seq: int, text: str = "good day", name: str = "a", *, task: str = "t", weight: float = 1.0, served: Served = UNKNOWN
+    seq: int, text: str = "good day", name: str = "a", *, task: str = "t", weight: float = 1.0, served: Served | None = UNKNOWN
 ) -> LabelEntry:
     return LabelEntry(
         seq=seq,
@@ -117,6 +117,15 @@ def test_what_was_served_is_scored_not_what_the_model_says_now() -> None:
         model.apply(label(seq, served=UNKNOWN))
     assert model.predict("good day", top=1).label == "a"
     assert model.quality.overall().accuracy == 0.0
+
+
+def test_a_label_on_which_nobody_had_asked_the_model_teaches_and_scores_nothing() -> None:
+    asked, unasked = replica(), replica()
+    asked.apply(label(1, served=UNKNOWN))
+    assert unasked.apply(label(1, served=None))
+    assert unasked.fingerprint() == asked.fingerprint()
+    assert (unasked.updated_at, unasked.quality.overall().labels, asked.quality.overall().labels) == (1001, 0, 1)
+    assert Replica.from_snapshot(unasked.snapshot()).quality == unasked.quality
 
 
 def test_a_prediction_names_its_model_and_lists_the_most_probable_first() -> None:

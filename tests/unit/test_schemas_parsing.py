@@ -34,8 +34,8 @@ def event(value: bytes | None, max_text_bytes: int = 1000) -> Event:
     return parse_event(value, tasks=TASKS, max_text_bytes=max_text_bytes)
 
 
-def feedback(value: bytes | None) -> Feedback:
-    return parse_feedback(value, tasks=TASKS)
+def feedback(value: bytes | None, max_text_bytes: int = 1000) -> Feedback:
+    return parse_feedback(value, tasks=TASKS, max_text_bytes=max_text_bytes)
 
 
 # What a JSON string can hold: all of Unicode but lone surrogates.
@@ -53,6 +53,7 @@ feedbacks = st.builds(
     v=st.just(1),
     event_id=short,
     label=short,
+    text=short | st.none(),
     feedback_id=short | st.none(),
     task=task,
     ts=ms | st.none(),
@@ -183,15 +184,34 @@ def test_a_weight_outside_its_range_is_rejected(weight: str) -> None:
     assert "weight" in caught.value.detail
 
 
-@given(text, st.integers(1, 40))
+@given(short, st.integers(1, 40))
 def test_the_length_of_a_text_counts_in_utf8_bytes(body: str, most: int) -> None:
     value = encode(Event(event_id="a", text=body))
+    label = encode(Feedback(event_id="a", label="b", text=body))
     if len(body.encode()) <= most:
-        assert event(value, most).text == body
+        assert event(value, most).text == feedback(label, most).text == body
     else:
-        with pytest.raises(RejectRecord) as caught:
-            event(value, most)
-        assert caught.value.reason == Reason.TEXT_TOO_LONG
+        for parse, record in ((event, value), (feedback, label)):
+            with pytest.raises(RejectRecord) as caught:
+                parse(record, most)
+            assert caught.value.reason == Reason.TEXT_TOO_LONG
+
+
+def test_a_label_cannot_bring_an_empty_text() -> None:
+    with pytest.raises(RejectRecord) as caught:
+        feedback(b'{"event_id": "a", "label": "b", "text": ""}')
+    assert caught.value.reason == Reason.INVALID_FIELD
+    assert "$.text" in caught.value.detail
+
+
+def test_a_log_entry_from_before_self_contained_labels_is_read() -> None:
+    served = {"label": "a", "proba": {"a": 1.0}, "classes": 1, "model": {"line": "base", "seq": 3}}
+    entry = {"kind": "label", "v": 1, "seq": 4, "task": "default", "time": 5, "event_id": "e", "text": "t", "meta": {}, "label": "b"}
+    rest = {"weight": 1.0, "feedback": {"at": {"partition": 0, "offset": 7, "time": 4}, "feedback_id": None, "source": None}}
+    read = parse_log_entry(json.dumps({**entry, **rest, "served": served, "corrects": None}).encode())
+    assert isinstance(read, LabelEntry)
+    assert read.served is not None
+    assert (read.served.label, read.corrects) == ("a", None)
 
 
 def test_unknown_fields_are_ignored_so_that_senders_may_have_their_own() -> None:

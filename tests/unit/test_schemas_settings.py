@@ -54,7 +54,7 @@ names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 
 
 @given(
-    st.fixed_dictionaries({name: st.integers(100, 10**9) for name in COUNTS}),
+    st.fixed_dictionaries({name: st.integers(256, 10**9) for name in COUNTS}),
     st.lists(names, min_size=1, max_size=8).map(tuple),
     st.from_regex(r"[A-Za-z0-9._-]{0,64}", fullmatch=True),
 )
