@@ -6,6 +6,7 @@ It knows what lies in the topics, and nothing of how the stack decides: no state
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -19,13 +20,23 @@ _ANY_FINAL = frozenset(State) - {State.WAITING, State.REJECTED}
 
 
 class LabelRecord(msgspec.Struct, frozen=True, gc=False):
-    """A feedback record: where it lies, the event's number, its label if it has one, Kafka's time, and whether it is a dead letter."""
+    """A feedback record.
+
+    Attributes:
+        place: where it lies.
+        event: the event's number.
+        label: its label, if it has one.
+        time: Kafka's time of it, epoch ms.
+        refused: whether it is a dead letter.
+        feedback_id: the sender's id of the message, if it gave one.
+    """
 
     place: Place
     event: int
     label: str | None
     time: int
     refused: bool = False
+    feedback_id: str | None = None
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -53,8 +64,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 def expected_states(labels: Sequence[LabelRecord], predicted_at: int | None, found: Mapping[Place, Found], rules: Rules) -> list[Expected]:
     """Return what each label's state must be.
 
-    The first label of an event is trained, one like the label that stands is a duplicate, any other one is corrected and stands from
-    then on. A label that came too long after the prediction is expired, unless it is a duplicate.
+    The first label of an event is trained, one like the label that stands is a duplicate, and so is a message that was learned or a
+    duplicate before (the same id and label); any other label is corrected and stands from then on. A label that came too long after the
+    prediction is expired, unless it is a duplicate.
 
     The rules leave open what depends on when the stack read a record: a label may be an orphan if it was declared one no sooner than
     the wait after it came; and what comes after an event may have been forgotten. There the state that was found counts.
@@ -71,12 +83,16 @@ def expected_states(labels: Sequence[LabelRecord], predicted_at: int | None, fou
     [(<State.TRAINED: 'trained'>, None), (<State.DUPLICATE: 'duplicate'>, 'a'), (<State.CORRECTED: 'corrected'>, 'a')]
     """
     standing: str | None = None
+    messages: set[tuple[str, str | None]] = set()
     result = []
     for label in labels:
         state = found.get(label.place)
-        expected = _expected(label, standing, predicted_at, state, rules)
-        result.append(expected)
-        if _teaches(expected, state):
+        repeated = label.feedback_id is not None and (label.feedback_id, label.label) in messages
+        expected = _expected(label, label.label if repeated else standing, predicted_at, state, rules)
+        result.append(msgspec.structs.replace(expected, standing=standing) if repeated else expected)
+        if label.feedback_id is not None and _is(expected, state, LEARNED | {State.DUPLICATE}):
+            messages.add((label.feedback_id, label.label))
+        if _is(expected, state, LEARNED):
             standing = label.label
     return result
 
@@ -103,8 +119,8 @@ def _by_rule(label: LabelRecord, standing: str | None, predicted_at: int, rules:
     return State.TRAINED if standing is None else State.CORRECTED
 
 
-def _teaches(expected: Expected, found: Found | None) -> bool:
-    """Return whether the label stands from then on: by what was found where it is open, else by the rule."""
+def _is(expected: Expected, found: Found | None, states: AbstractSet[State]) -> bool:
+    """Return whether the label is in one of the states: by what was found where it is open, else by the rule."""
     if found and found.state in expected.states:
-        return found.state in LEARNED
-    return bool(expected.states & LEARNED)
+        return found.state in states
+    return bool(expected.states & states)

@@ -28,6 +28,7 @@ _parse_dead = record_parser(DeadLetter)
 class _Named(msgspec.Struct):
     event_id: str
     label: object = None
+    feedback_id: object = None
 
 
 class _Counted(msgspec.Struct):
@@ -149,7 +150,8 @@ class Labels:
                 self.unreadable.add(place)
             elif (number := run_number(named.event_id, self._run_prefix)) >= 0:
                 label = named.label if isinstance(named.label, str) else None
-                self.records[place] = LabelRecord(place, number, label, record.timestamp, place in self._refused)
+                message = named.feedback_id if isinstance(named.feedback_id, str) else None
+                self.records[place] = LabelRecord(place, number, label, record.timestamp, place in self._refused, message)
 
     def add_states(self, records: Iterable[ConsumerRecord]) -> None:
         """Take in records of `label-states` in order; a state that comes after a final one is noted."""

@@ -51,7 +51,7 @@ def what_the_ledger_says(labels: Sequence[LabelRecord], predicted_at: int | None
             left, made = expire(account, now=now)
             account, decisions = left or Account(), decisions + made
         if label is not None:
-            feedback = Feedback(event_id="e", label=label.label or "")
+            feedback = Feedback(event_id="e", label=label.label or "", feedback_id=label.feedback_id)
             seen = Incoming(feedback=feedback, at=Position(partition=label.place[0], offset=label.place[1], time=label.time))
         if seen is not None:
             known = prediction("e", predicted_at) if predicted_at is not None and now >= match_at else None
@@ -65,10 +65,13 @@ def what_the_ledger_says(labels: Sequence[LabelRecord], predicted_at: int | None
     gaps=st.lists(st.integers(0, 900), min_size=6, max_size=6),
     predicted_at=st.none() | st.integers(1, 4000),
     later=st.integers(0, 50),
+    ids=st.lists(st.sampled_from(["m1", "m2", None]), min_size=6, max_size=6),
 )
-def test_the_reference_and_the_ledger_agree(classes: list[str], gaps: list[int], predicted_at: int | None, later: int) -> None:
+def test_the_reference_and_the_ledger_agree(
+    classes: list[str], gaps: list[int], predicted_at: int | None, later: int, ids: list[str | None]
+) -> None:
     times = [sum(gaps[: n + 1]) for n in range(len(classes))]
-    labels = [LabelRecord((0, n), 7, label, time) for n, (label, time) in enumerate(zip(classes, times, strict=True))]
+    labels = [LabelRecord((0, n), 7, label, time, feedback_id=ids[n]) for n, (label, time) in enumerate(zip(classes, times, strict=True))]
     decisions = what_the_ledger_says(labels, predicted_at, (predicted_at or 0) + later)
     # An orphan is declared at the wait's end; the other states as soon as they can be.
     found = {(d.incoming.at.partition, d.incoming.at.offset): Found(d.state, d.incoming.at.time + 1000, None) for d in decisions}
