@@ -74,3 +74,8 @@ def test_every_setting_is_documented() -> None:
     assert all(meanings.values())
     page = settings_page()
     assert all(f"`{PREFIX}{field.name.upper()}`" in page for field in FIELDS)
+
+
+@pytest.mark.parametrize(("wait", "known", "kept"), [(10, 70, 70), (70, 10, 70)])
+def test_an_event_is_kept_at_least_as_long_as_a_label_may_wait_for_it(wait: int, known: int, kept: int) -> None:
+    assert Settings(label_wait_s=wait, event_known_s=known).kept_s == kept
