@@ -20,7 +20,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
-from stack.process import die_with_parent
+from stack.process import dying_with_parent
 from store.committed import offsets_at, read_committed
 from store.rewind import Place, Rewind, classified, decided
 
@@ -80,12 +80,11 @@ class RunningCheck:
         self._began = time.monotonic()
         command = [sys.executable, "-m", "stack.answers", "--job", job, "--since", str(since)]
         self._process = subprocess.Popen(
-            command,
+            dying_with_parent(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **environment},
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread runs where jobs are kept.
             start_new_session=True,
         )
 

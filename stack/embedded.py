@@ -19,7 +19,7 @@ from stack.jars import ensure_jars
 from stack.jobs import JOBS
 from stack.lock import FolderLock
 from stack.plan import Wish, make_plan
-from stack.process import die_with_parent, is_running, tail_lines
+from stack.process import dying_with_parent, is_running, tail_lines
 from stack.state import Condition, Phase, StackState, read_state
 
 START_TIMEOUT_S = 300.0
@@ -147,9 +147,10 @@ class Stack:
         packages = str(Path(__file__).parent.parent)
         paths = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH", "")]))
         self.folder.state.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "stack.supervisor", str(self.folder.root)]
         with self.folder.log("supervisor").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "stack.supervisor", str(self.folder.root)],
+                dying_with_parent(command, signal.SIGTERM) if self._attached else command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -157,7 +158,6 @@ class Stack:
                 env={**os.environ, "PYTHONPATH": paths},
                 # Its own session: Ctrl-C goes to whoever started it, who then stops it in order.
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGTERM) if self._attached else None,  # noqa: PLW1509 - it calls prctl only.
             )
 
     def _await_healthy(self, progress: Progress, timeout_s: float) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,22 +18,22 @@ from stack.errors import PartFailed
 POLL_S = 0.1
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _TAIL_BYTES = 32 * 1024
-_PR_SET_PDEATHSIG = 1
+_LAUNCHER = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, int(sys.argv[1]));"  # 1: PR_SET_PDEATHSIG
+    " os.getppid() == int(sys.argv[2]) or os._exit(1); os.execvp(sys.argv[3], sys.argv[3:])"
+)
 _TROUBLE = ("ERROR", "FATAL", "Error:", "Exception", "error:")
 
 
-def die_with_parent(deadly: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
-    """Return what a new process runs first, so that the kernel sends it `deadly` when the thread that started it ends (prctl(2), Linux)."""
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+def dying_with_parent(command: Sequence[str], deadly: signal.Signals = signal.SIGKILL) -> list[str]:
+    """Return the command so that the kernel sends it `deadly` when the thread that starts it ends (prctl(2), on Linux).
 
-    def arrange() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, int(deadly))
-            if os.getppid() != parent:
-                os._exit(1)
-
-    return arrange
+    A launcher arranges it and becomes the command. Done between fork and exec instead (`preexec_fn`), it hung for ever now and then
+    where other threads ran: one of them may hold a lock at the fork, and nobody in the child ever releases it.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(int(deadly)), str(os.getpid()), *command]
 
 
 @dataclass
@@ -73,13 +72,12 @@ class Part:
         _rotate(out)
         with out.open("ab") as sink:
             self.process = subprocess.Popen(
-                self.command(),
+                dying_with_parent(self.command()),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread runs where parts are started.
                 start_new_session=True,
             )
         self.process_started = _create_time(self.process.pid)

@@ -14,7 +14,7 @@ from typing import IO
 import msgspec
 
 from stack.java import COMPILE_QUICKLY
-from stack.process import die_with_parent, tail_lines
+from stack.process import dying_with_parent, tail_lines
 
 TIMEOUT_S = 240.0
 IDLE_S = 30.0
@@ -104,12 +104,11 @@ class SubmissionClient:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self._out.open("wb") as out, self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "stream.submit", "--serve", "--rest", self._rest],
+                dying_with_parent([sys.executable, "-m", "stream.submit", "--serve", "--rest", self._rest]),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=log,
                 env={"JVM_ARGS": f"{_BRIEF} -Djava.io.tmpdir={self._environment['TMPDIR']}", **os.environ, **self._environment},
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread runs where jobs are submitted.
                 start_new_session=True,
             )
         self._answers = self._out.open("rb")
