@@ -26,7 +26,7 @@ class Failures:
         self.unanswered = 0
         self._start_check = start_check
         self._check: RunningCheck | None = None
-        self._last_counter = 0
+        self._last = 0, 0
         self._suspect = False
         self._suspected: set[Place] | None = None
         self._next = 0.0
@@ -43,10 +43,10 @@ class Failures:
         if not self.checking:
             self._since = int(now * 1000) - CHECK_MARGIN_MS
 
-    def commits(self, counter: int) -> None:
+    def commits(self, counter: int, attempt: int) -> None:
         """Take in the counter of commits that failed in this attempt: of what was aborted, or of what had been committed already."""
-        self._suspect = self._suspect or (counter > 0 and counter != self._last_counter)
-        self._last_counter = counter
+        self._suspect = self._suspect or (counter > 0 and (attempt, counter) != self._last)
+        self._last = attempt, counter
 
     def tick(self, now: float) -> None:
         """Go on with looking into failed commits (`now` in epoch seconds)."""

@@ -14,7 +14,7 @@ from stack.errors import StateMissing
 from stack.failures import Failures, StartCheck
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
 from stack.jobs import History, Submission, checkpoints_in, local_path, newest_checkpoint, remove_old_states
-from stack.resume import Start, resume_from, state_time
+from stack.resume import Start, chosen_start, resume_from
 from stack.state import Condition, JobState
 from stack.state_sums import forget_removed, note, problem, refuse
 from stack.submission import TIMEOUT_S, Order, RunningSubmission, SubmissionClient
@@ -151,7 +151,7 @@ class JobKeeper:
         """Return what to start from: what the user chose, though that may be old, else what the rule says."""
         given, path = self._chosen
         if given:
-            return Start(path, state_time(local_path(path)) if path else 0)
+            return chosen_start(path)
         place = self._place
         return resume_from(self.job, place.history.of(self.job), checkpoints, has_output=place.has_output, is_whole=place.is_whole)
 
@@ -214,7 +214,7 @@ class JobKeeper:
             counts = rest.checkpoints(flink_id)
             self.state.checkpoints_completed, self.state.checkpoints_failed = int(counts["completed"]), int(counts["failed"])
             self.state.restarts = rest.restarts(flink_id) or self.state.restarts
-            self._failures.commits(rest.failed_committables(flink_id))
+            self._failures.commits(rest.failed_committables(flink_id), self.state.restarts)
             if failing:
                 self.state.error = rest.root_cause(flink_id) or self.state.error
                 self._failures.restore(rest.failed_restore(flink_id))

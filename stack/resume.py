@@ -63,6 +63,20 @@ def newest_state(history: list[Submission], checkpoints: Path) -> Start | None:
     return Start(None, 0, refused) if refused else None
 
 
+def chosen_start(path: str | None) -> Start:
+    """Return the start from a state that the user names, or from none: it may be old, so nothing that is committed is written again.
+
+    Raises:
+        StateMissing: if the state is damaged.
+    """
+    if path is None:
+        return Start(None, 0)
+    reason = problem(local_path(path))
+    if reason is not None:
+        raise StateMissing(f"{path}: {reason}. Name another state; `millrace job list` shows what the jobs were started from.")
+    return Start(path, state_time(local_path(path)))
+
+
 def state_time(state: Path) -> int:
     """Return the time (epoch ms) since which output may have been committed that the state does not know of."""
     return max(0, int((state / METADATA).stat().st_mtime * 1000) - REWIND_MARGIN_MS)

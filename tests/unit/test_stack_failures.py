@@ -37,7 +37,7 @@ class Checks:
 def after_a_failed_commit(checks: Checks, seconds: float = 3 * AGAIN_S) -> Failures:
     failures = Failures(checks)  # type: ignore[arg-type]  # it has what is asked of a check
     failures.running(1000.0)
-    failures.commits(1)
+    failures.commits(1, 0)
     assert failures.checking
     for tick in range(int(seconds)):
         failures.tick(1000.0 + tick)
@@ -75,13 +75,12 @@ def test_a_check_that_could_not_find_out_is_asked_again() -> None:
 def test_the_same_counter_again_is_no_new_failure_and_a_job_that_repeats_itself_is_not_checked() -> None:
     checks = Checks([])
     failures = after_a_failed_commit(checks)
-    failures.commits(1)
+    failures.commits(1, 0)
     seen = [failures.checking]
-    failures.commits(0)
-    failures.commits(1)
+    failures.commits(1, 1)
     assert [*seen, failures.checking] == [False, True]
     publish = Failures(None)
-    publish.commits(1)
+    publish.commits(1, 0)
     publish.tick(0.0)
     assert not publish.checking
 

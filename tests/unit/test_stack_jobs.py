@@ -12,7 +12,7 @@ import pytest
 from schemas.topics import Topic
 from stack.errors import StateMissing
 from stack.jobs import OUTPUTS, SAVEPOINTS_KEPT, History, Submission, newest_checkpoint, remove_old_states
-from stack.resume import REWIND_MARGIN_MS, Start, newest_state, resume_from
+from stack.resume import REWIND_MARGIN_MS, Start, chosen_start, newest_state, resume_from
 from stack.state_sums import forget_removed, note, problem, refuse
 
 pytestmark = pytest.mark.unit
@@ -123,6 +123,17 @@ def test_a_checkpoint_that_could_not_be_restored_is_not_tried_again(tmp_path: Pa
     assert start is not None
     assert start.path == str(older)
     assert "Sst file size mismatch" in start.refused[0]
+
+
+def test_a_chosen_state_may_be_old_but_not_damaged(tmp_path: Path) -> None:
+    state = complete(tmp_path / "chk-1")
+    note(state)
+    os.utime(state / "_metadata", (1000, 1000))
+    assert chosen_start(str(state)) == Start(str(state), 1_000_000 - REWIND_MARGIN_MS)
+    assert chosen_start(None) == Start(None, 0)
+    flip(state)
+    with pytest.raises(StateMissing, match="SHA-256 differs"):
+        chosen_start(str(state))
 
 
 def test_if_all_states_are_damaged_none_is_used(tmp_path: Path) -> None:
