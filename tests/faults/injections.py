@@ -62,6 +62,12 @@ def kill(part: str) -> Callable[[Stack], float]:
     return inject
 
 
+def crash_the_interpreter(stack: Stack) -> float:
+    """Let the process that holds the Python interpreter fault, as a broken native library does: in thread mode that is the TaskManager."""
+    os.kill(stack.pids()["taskmanager"], signal.SIGSEGV)
+    return time.monotonic()
+
+
 def kill_in_a_checkpoint(stack: Stack) -> float:
     """Kill the TaskManager while a checkpoint of learn is being made."""
     rest, job = FlinkRest(stack.addresses["flink_rest"]), _job(stack, "learn")
@@ -277,6 +283,7 @@ FAULTS = (
     Fault("TaskManager killed between checkpoint and commit of classify", kill_before_the_commit("classify")),
     Fault("TaskManager killed between checkpoint and commit of learn", kill_before_the_commit("learn"), output=Topic.MODEL_LOG),
     Fault("TaskManager killed between a snapshot and its announcement", kill_before_the_announcement, output=Topic.MODEL_LOG),
+    Fault("the Python interpreter crashes (SIGSEGV)", crash_the_interpreter),
     Fault("JobManager killed", kill("jobmanager")),
     Fault("an operator of each job raises an error", fail_operators),
     Fault("broker killed", kill("kafka")),
