@@ -10,6 +10,9 @@ import msgspec
 
 from schemas.records import Feedback, FeedbackRef, Position, Prediction, State
 
+WAITING_MAX = 1000
+"""Labels of one event that wait for it at the same time; their number bounds what each further label of it costs."""
+
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A valid feedback record and where it lies in its topic."""
@@ -78,15 +81,18 @@ def settle(
 ) -> tuple[Account, list[Decision]]:
     """Take in a label, with its event's prediction where it has been matched, and decide what can be decided.
 
-    The same label may come twice, first unmatched and later matched; it is decided once.
+    The same label may come twice, first unmatched and later matched; it is decided once. A label that finds `WAITING_MAX`
+    others waiting is an orphan at once; when the prediction comes with it, the others are decided.
     """
-    if incoming.at.offset <= account.decided.get(incoming.at.partition, -1):
+    is_new = not _is_decided(account, incoming) and all(w.incoming.at != incoming.at for w in account.waiting)
+    if not is_new and not account.waiting:
         return account, []
-    is_new = all(w.incoming.at != incoming.at for w in account.waiting)
     prediction = account.prediction or prediction
     if prediction is None:
         if not is_new:
             return account, []
+        if len(account.waiting) >= WAITING_MAX:
+            return _settled(account, incoming), [Decision(incoming=incoming, state=State.ORPHAN)]
         return _put_off(account, incoming, now, waits), [Decision(incoming=incoming, state=State.WAITING)]
     due = [(w.incoming, State.WAITING) for w in account.waiting] + ([(incoming, None)] if is_new else [])
     account = msgspec.structs.replace(account, prediction=prediction, waiting=(), forget_at=now + waits.event_known_ms)
@@ -95,6 +101,10 @@ def settle(
         account, decision = _decide(account, label, previous, waits)
         decisions.append(decision)
     return account, decisions
+
+
+def _is_decided(account: Account, incoming: Incoming) -> bool:
+    return incoming.at.offset <= account.decided.get(incoming.at.partition, -1)
 
 
 def expire(account: Account, *, now: int) -> tuple[Account | None, list[Decision]]:

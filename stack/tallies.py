@@ -39,6 +39,10 @@ _decode_named = msgspec.json.Decoder(_Named).decode
 _decode_counted = msgspec.json.Decoder(_Counted).decode
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for what is no JSON, no UTF-8, or nested too deeply."""
+
+
 class DeadLetters:
     """Dead letters by the place of the record that was refused; one refused again after a restart counts once."""
 
@@ -142,7 +146,7 @@ class Labels:
             place = (record.partition, record.offset)
             try:
                 own = _decode_named(record.value or b"").event_id.startswith(self._run_prefix)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except _UNREADABLE:
                 self.unreadable.add(place)
             else:
                 if own:
@@ -185,7 +189,7 @@ def _number(value: bytes | None, run_prefix: str) -> int:
     """Return the number of the run's event in the record; -1 for others and for what is no event."""
     try:
         return run_number(_decode_named(value or b"").event_id, run_prefix)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return -1
 
 
