@@ -11,6 +11,9 @@ import msgspec
 
 from schemas.records import Feedback, FeedbackRef, Position, Prediction, State
 
+WAITING_MAX = 1000
+"""Labels of one event that wait for it at the same time; their number bounds what each further label of it costs."""
+
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A valid feedback record and where it lies in its topic."""
@@ -107,13 +110,16 @@ def settle(
 ) -> tuple[Account, list[Decision]]:
     """Take in a label, with its event's prediction where it has been matched, and decide what can be decided.
 
-    The same label may come any number of times, first unmatched and later matched; it is decided once.
+    The same label may come any number of times, first unmatched and later matched; it is decided once. A label that finds
+    `WAITING_MAX` others waiting is an orphan at once; when the event becomes known, the others are decided.
     """
     is_new = not account.has(incoming)
     account = _noted(account, incoming if is_new else None, prediction, now + waits.event_known_ms)
     if not account.known:
         if not is_new:
             return account, []
+        if len(account.waiting) >= WAITING_MAX:
+            return _settled(account, incoming), [Decision(incoming=incoming, state=State.ORPHAN)]
         waiting = Waiting(incoming=incoming, due=now + waits.label_wait_ms)
         decision = Decision(incoming=incoming, state=State.WAITING)
         return msgspec.structs.replace(account, waiting=(*account.waiting, waiting)), [decision]
@@ -124,6 +130,10 @@ def settle(
         account, decision = _decide(account, label, previous, waits)
         decisions.append(decision)
     return account, decisions
+
+
+def _is_decided(account: Account, incoming: Incoming) -> bool:
+    return incoming.at.offset <= account.decided.get(incoming.at.partition, -1)
 
 
 def expire(account: Account, *, now: int) -> tuple[Account | None, list[Decision]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
@@ -12,6 +13,15 @@ import msgspec
 from schemas.records import SCHEMA_VERSION, AnyLogEntry, DeadLetter, Event, Feedback, Position, Reason, Record
 
 HEAD_BYTES = 64 * 1024
+
+MAX_META_BYTES = 64 * 1024
+"""Longest `meta` of an event as JSON: it goes into the prediction, the label's log entry and the read model."""
+
+_NUMBERS_GROW = 8
+"""JSON written by us is at most so many times as long as what was read: `1e15` becomes `1000000000000000.0`."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL)
 
 R = TypeVar("R", bound=Record)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -59,7 +69,7 @@ def _decode(decoder: msgspec.json.Decoder[R], value: bytes | None) -> R:
         raise RejectRecord(Reason.INVALID_FIELD, str(error)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         _check_utf8(value)
-        raise RejectRecord(Reason.NOT_JSON, str(error)) from error
+        raise RejectRecord(Reason.NOT_JSON, str(error) + _hint(value)) from error
     except UnicodeDecodeError as error:
         raise RejectRecord(Reason.NOT_UTF8, str(error)) from error
     if record.v != SCHEMA_VERSION:
@@ -73,6 +83,15 @@ def _check_utf8(value: bytes) -> None:
         value.decode()
     except UnicodeDecodeError as error:
         raise RejectRecord(Reason.NOT_UTF8, str(error)) from error
+
+
+def _hint(value: bytes) -> str:
+    """Return what the decoder's message does not tell of a value that is no JSON."""
+    if not value:
+        return ": the value is empty"
+    if value.startswith(_BYTE_ORDER_MARK):
+        return ": it begins with a byte order mark"
+    return ": half of a surrogate pair stands alone in it" if _LONE_SURROGATE.search(value) else ""
 
 
 def _check_version(value: bytes) -> None:
@@ -89,7 +108,7 @@ def parse_event(value: bytes | None, *, tasks: Collection[str], max_text_bytes: 
     """Return the event in `value`.
 
     Raises:
-        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or its text is too long.
+        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or its text or meta is too long.
 
     >>> parse_event(b'{"event_id": "1", "text": 5}', tasks={"default"}, max_text_bytes=99)
     Traceback (most recent call last):
@@ -99,6 +118,8 @@ def parse_event(value: bytes | None, *, tasks: Collection[str], max_text_bytes: 
     event = _decode(_event_decoder, value)
     _check_task(event.task, tasks)
     _check_length(event.text, max_text_bytes)
+    if event.meta and len(value or b"") * _NUMBERS_GROW > MAX_META_BYTES and len(_encoder.encode(event.meta)) > MAX_META_BYTES:
+        raise RejectRecord(Reason.META_TOO_LONG, f"`$.meta` has more than {MAX_META_BYTES} bytes as JSON")
     return event
 
 

@@ -10,10 +10,17 @@ import msgspec
 SCHEMA_VERSION = 1
 DEFAULT_TASK = "default"
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+NO_MARK = "^[^\\ufeff\\ufffe]"
+"""Not a byte order mark, nor one read backwards: Flink's bridge to Python decodes UTF-16, and would take it for one."""
+
+MAX_ID = 256
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=NO_MARK)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=NO_MARK)]
 TaskName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}\\Z")]
-EpochMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999."""
+
+EpochMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Meta = dict[str, str | int | float | bool | None]
 
@@ -26,6 +33,7 @@ class Reason(StrEnum):
     NOT_JSON = "not_json"
     INVALID_FIELD = "invalid_field"
     TEXT_TOO_LONG = "text_too_long"
+    META_TOO_LONG = "meta_too_long"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_TASK = "unknown_task"
 

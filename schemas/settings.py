@@ -39,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         snapshot_labels: … or after so many labels.
         snapshots_kept: how many of the newest snapshots stay.
         quality_window: labels in the sliding window of the scores.
-        max_text_bytes: longest text of an event or of a self-contained label, in UTF-8 bytes.
+        max_text_bytes: longest text of an event or of a self-contained label, in UTF-8 bytes; at most 1 MiB, so that all made of it fits
+            into a record.
         proba_top: how many of the most probable classes a prediction carries.
         model_memory_mib: memory of one model's arrays.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
@@ -66,8 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_labels: Positive = 10_000
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2)] = 5
     quality_window: Positive = 1000
-    max_text_bytes: Positive = 1024 * 1024
-    proba_top: Positive = 10
+    max_text_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 1024 * 1024
+    proba_top: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10
     model_memory_mib: Positive = 64
     recent_predictions: Positive = 100_000
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100

@@ -10,7 +10,7 @@ MODEL_LOG_PARTITIONS = 8
 """Fixed for ever: a task's log lives in the partition that its name hashes to, and more partitions would move it."""
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
-"""A text of 1 MiB, each byte of it a control character, has 6 MiB as JSON."""
+"""A text of 1 MiB, each byte of it a control character, has 6 MiB as JSON; what a prediction or log entry adds stays below 1 MiB."""
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -42,19 +42,21 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
     Args:
         partitions: partitions of the high-volume topics (events, feedback, predictions, label-states).
     """
-    week = {"retention.ms": str(7 * _DAY_MS)}
-    # Appended at the broker: one clock orders what the jobs write, whatever their machines say, or the records they came from.
+    # Stamped by the broker: one clock, whatever the machines of senders and jobs say. A sender's clock would also decide
+    # when its records are deleted (at once, if it says 1970), and a wrong one would have the broker refuse them.
     stamped = {"message.timestamp.type": "LogAppendTime"}
+    week = {"retention.ms": str(7 * _DAY_MS)}
+    month = {"retention.ms": str(30 * _DAY_MS)}
     compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(3600 * 1000)}
     specs = [
-        TopicSpec(topic=Topic.EVENTS, partitions=partitions, config=week),
-        TopicSpec(topic=Topic.FEEDBACK, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS)}),
-        TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config={**week, **stamped}),
-        TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config={"retention.ms": str(30 * _DAY_MS), **stamped}),
+        TopicSpec(topic=Topic.EVENTS, partitions=partitions, config=week | stamped),
+        TopicSpec(topic=Topic.FEEDBACK, partitions=partitions, config=month | stamped),
+        TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config=week | stamped),
+        TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config=month | stamped),
         TopicSpec(topic=Topic.MODEL_LOG, partitions=MODEL_LOG_PARTITIONS, config={"retention.ms": "-1", "retention.bytes": "-1"}),
         TopicSpec(topic=Topic.QUALITY, partitions=1, config=compacted),
         TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
-        TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config={"retention.ms": str(30 * _DAY_MS), **stamped}),
+        TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config=month | stamped),
     ]
     # Also on a broker whose own limit is lower: one long text must not stop a job.
     return [msgspec.structs.replace(spec, config={**spec.config, "max.message.bytes": str(MAX_RECORD_BYTES)}) for spec in specs]

@@ -45,6 +45,10 @@ _decode_named = msgspec.json.Decoder(_Named).decode
 _decode_counted = msgspec.json.Decoder(_Counted).decode
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for what is no JSON, no UTF-8, or nested too deeply."""
+
+
 class DeadLetters:
     """Dead letters by the place of the record that was refused; one refused again after a restart counts once."""
 
@@ -212,7 +216,7 @@ def fingerprint(text: str, label: str | None, model: ModelVersion) -> int:
 def _named(value: bytes | None) -> _Named | None:
     try:
         return _decode_named(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from pyflink.common import Row
@@ -10,22 +11,22 @@ from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 
 from online_model.ledger import Incoming
 from schemas.parsing import RejectRecord, dead_letter, encode, parse_feedback
-from schemas.records import DEFAULT_TASK, FeedbackRef, LabelState, Position, State
+from schemas.records import DEFAULT_TASK, FeedbackRef, Id, LabelState, Position, State, TaskName
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.rewind import Rewind, decided
 from stream.clock import now_ms
 from stream.drill import Drill
-from stream.rows import OUT, out
+from stream.rows import OUT, out, place
 
 REJECTED = OutputTag("rejected-feedback", OUT)
 
 
 class _Named(msgspec.Struct):
-    """What a rejected record may still tell: whose label it was to be."""
+    """What a rejected record may still tell: whose label it was to be. Any value, for what is wrong may be this."""
 
-    event_id: str
-    task: str = DEFAULT_TASK
+    event_id: Any = None
+    task: Any = DEFAULT_TASK
 
 
 _named = msgspec.json.Decoder(_Named)
@@ -52,7 +53,7 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[object]:
         """Yield the label as a row `INCOMING`, or rejected records to the side output."""
         self._drill.step()
-        data, at = value[0], Position(partition=value[1], offset=value[2], time=value[3])
+        data, at = value[0], place(value, now=now_ms())
         try:
             feedback = parse_feedback(data, tasks=self._tasks, max_text_bytes=self._max_text_bytes)
         except RejectRecord as error:
@@ -66,10 +67,11 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         now = now_ms()
         letter = dead_letter(data, topic=self._feedback_topic, at=at, error=error, now=now)
         yield out(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
-        named = _name(data)
+        event_id, task = named(data)
         state = LabelState(
-            event_id=named.event_id if named else None,
-            task=self._task_of(named),
+            event_id=event_id,
+            # One that names no configured task counts under the first.
+            task=task if task in self._tasks else self._settings.tasks[0],
             state=State.REJECTED,
             feedback=FeedbackRef(at=at),
             reason=f"{error.reason}: {error.detail}",
@@ -77,13 +79,20 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         )
         yield out(self._label_states_topic, state.event_id or "", state, task=state.task, label=State.REJECTED)
 
-    def _task_of(self, named: _Named | None) -> str:
-        """Return the task to count a rejected label under: the first one if it names none that is configured."""
-        return named.task if named and named.task in self._tasks else self._settings.tasks[0]
 
-
-def _name(data: bytes | None) -> _Named | None:
+def named(data: bytes | None) -> tuple[str | None, str | None]:
+    """Return the event id and the task that a rejected record names, each None if there is none that could be one."""
     try:
-        return _named.decode(data or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = _named.decode(data or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, None
+    return _valid(found.event_id, Id), _valid(found.task, TaskName)
+
+
+def _valid(value: object, kind: Any) -> str | None:
+    """Return the value if it keeps the rules: one of 8 MiB, or one that Flink's bridge cannot carry, would stop the job."""
+    try:
+        valid: str = msgspec.convert(value, kind)
+    except msgspec.ValidationError:
         return None
+    return valid

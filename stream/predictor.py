@@ -17,7 +17,7 @@ from stream.clock import now_ms
 from stream.drill import Drill
 from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
-from stream.rows import out
+from stream.rows import out, place
 
 
 class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
@@ -44,7 +44,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
     def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """Yield the prediction, or the dead letter, of one record of `events`."""
         self._drill.step()
-        data, at = value[0], Position(partition=value[1], offset=value[2], time=value[3])
+        data, at = value[0], place(value, now=now_ms())
         if self._classified and (at.partition, at.offset) in self._classified:
             return
         try:

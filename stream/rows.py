@@ -8,6 +8,7 @@ from pyflink.datastream import DataStream
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
 
 from schemas.parsing import encode
+from schemas.records import LATEST_MS, Position
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 
@@ -24,6 +25,15 @@ DECISION = Types.ROW_NAMED(["task", "decision"], [Types.STRING(), BYTES])
 """An encoded `online_model.ledger.Decision`."""
 
 _TABLE_TYPES = {"record_value": DataTypes.BYTES(), "incoming": DataTypes.BYTES(), "topic": DataTypes.STRING().not_null()}
+
+
+def place(value: Row, *, now: int) -> Position:
+    """Return where a record of a source lies, from its columns 1 to 3: partition, offset, Kafka's time.
+
+    In a topic that is not stamped by the broker the time is whatever its sender says: -1 for none, or years ahead.
+    It is brought between 1970 and `now`, since nothing can have come later.
+    """
+    return Position(partition=value[1], offset=value[2], time=max(0, min(value[3], now, LATEST_MS)))
 
 
 def out(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> Row:

@@ -56,9 +56,9 @@ class Out(NamedTuple):
 
 
 def collect(stream: DataStream) -> list[Out]:
-    """Run the job and return what the stream gave; PyFlink collects bytes as a list of numbers."""
+    """Run the job and return what the stream gave; PyFlink collects bytes as a list of numbers, Java's, which have a sign."""
     with stream.execute_and_collect() as results:
-        return [Out(row[0], row[1], bytes(row[2]), row[3], row[4]) for row in results]
+        return [Out(row[0], row[1], bytes(number & 0xFF for number in row[2]), row[3], row[4]) for row in results]
 
 
 def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, timeout_s: float = 60) -> list[Out]:

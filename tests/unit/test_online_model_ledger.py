@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from online_model.ledger import Account, Decision, Incoming, Waits, expire, settle
+from online_model.ledger import WAITING_MAX, Account, Decision, Incoming, Waits, expire, settle
 from schemas.records import Feedback, ModelVersion, Position, Prediction, State
 
 pytestmark = pytest.mark.unit
@@ -161,6 +161,21 @@ def test_label_without_event_is_an_orphan_for_good() -> None:
     assert left is not None
     assert settle(left, incoming(0, "a"), prediction(), now=101, waits=WAITS)[1] == []
     assert expire(left, now=1100) == (None, [])
+
+
+def test_only_so_many_labels_of_one_event_wait_and_all_of_them_are_decided() -> None:
+    account, last = Account(), incoming(WAITING_MAX, "b")
+    for offset in range(WAITING_MAX):
+        account, decisions = settle(account, incoming(offset, "ab"[offset % 2]), None, now=0, waits=WAITS)
+        assert states(decisions) == [(offset, State.WAITING, None)]
+    account, decisions = settle(account, last, None, now=0, waits=WAITS)
+    assert states(decisions) == [(WAITING_MAX, State.ORPHAN, None)]
+    assert settle(account, last, None, now=0, waits=WAITS) == (account, [])
+    # The match brings the last label along, which is decided.
+    account, decisions = settle(account, last, prediction(), now=0, waits=WAITS)
+    assert [(d.incoming.at.offset, d.previous) for d in decisions] == [(offset, State.WAITING) for offset in range(WAITING_MAX)]
+    assert {d.state for d in decisions} == {State.TRAINED, State.CORRECTED}
+    assert settle(account, last, prediction(), now=0, waits=WAITS) == (account, [])
 
 
 def test_label_that_comes_after_the_wait_is_expired_and_teaches_nothing() -> None:
