@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     _write(samples, args.out.with_suffix(".csv"))
     _draw(samples, args.out.with_suffix(".png"))
     print(f"{args.out}.csv and {args.out}.png are written")
-    for name in samples[0]:
+    for name in samples[-1]:
         print(f"{name:>28}: after a quarter {_at(samples, name, 0.25):12,.1f}, at the end {_at(samples, name, 1.0):12,.1f}")
 
 
