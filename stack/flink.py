@@ -36,7 +36,7 @@ from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
 
 SLOTS = 4
-"""A slot for each job, and one to spare: managed memory is divided by the slots, and RocksDB lives in its share."""
+"""A slot for each job, and one to spare."""
 _JM = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TM = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _PROBE_TIMEOUT_S = 1.0

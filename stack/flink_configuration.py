@@ -15,7 +15,8 @@ from stack.ports import LOOPBACK
 JM_HEAP_MIB = 448
 TM_FRAMEWORK_MIB = 128
 TM_TASK_HEAP_MIB = 700
-TM_MANAGED_MIB = 64
+TM_MANAGED_SLOT_MIB = 48
+"""Three windows of publish share a slot's: a record must fit into what each gets, or the job fails for ever. Taken when needed."""
 TM_NETWORK_MIB = 128
 METASPACE_MIB = 320
 LONG_MS = 200 * 24 * 3600 * 1000
@@ -59,6 +60,7 @@ def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int,
         **_options(folder, ports),
         "taskmanager.numberOfTaskSlots": slots,
         "taskmanager.memory.task.heap.size": f"{heap_mib}m",
+        "taskmanager.memory.managed.size": f"{TM_MANAGED_SLOT_MIB * slots}m",
         "env.log.dir": str(logs),
         "env.java.opts.all": " ".join(opened_modules()),
     }
@@ -83,7 +85,6 @@ def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
         "taskmanager.memory.framework.heap.size": f"{TM_FRAMEWORK_MIB}m",
         "taskmanager.memory.framework.off-heap.size": f"{TM_FRAMEWORK_MIB}m",
         "taskmanager.memory.task.off-heap.size": "0m",
-        "taskmanager.memory.managed.size": f"{TM_MANAGED_MIB}m",
         "taskmanager.memory.network.min": f"{TM_NETWORK_MIB}m",
         "taskmanager.memory.network.max": f"{TM_NETWORK_MIB}m",
         "taskmanager.memory.jvm-metaspace.size": f"{METASPACE_MIB}m",

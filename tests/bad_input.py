@@ -134,7 +134,10 @@ EVENTS = [
     Case("text of control characters", _event(b'"\\u0000\\u0001\\u001b[31m\\u007f\\u202e"')),
     Case("text of 1 MiB", _event(b'"' + b"some words " * (MAX_TEXT_BYTES // 11) + b'"')),
     Case("text of 1 MiB without a blank", _event(b'"' + b"a" * MAX_TEXT_BYTES + b'"')),
-    Case("text of 1 MiB, 6 MiB as JSON", _event(b'"' + b"\\u0001" * MAX_TEXT_BYTES + b'"')),
+    Case(
+        "text of 1 MiB, 6 MiB as JSON, and the longest meta",
+        _event(b'"' + b"\\u0001" * MAX_TEXT_BYTES + b'"', b', "meta": {"a": "' + b"x" * (MAX_META_BYTES - 8) + b'"}'),
+    ),
     Case("text in many scripts", _event('"\\ud83d\\ude00 日本 עברית \ufeff \uffff"'.encode())),
     Case("meta of every type", _with_meta('{"": null, "a\\u0000": 18446744073709551616, "c": false, "d": "\ufeff"}'.encode())),
 ]
