@@ -7,6 +7,8 @@ standard input ends, it writes what it has seen to `Watch.out` (NumPy .npz) and 
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
 import threading
@@ -117,6 +119,7 @@ def main(argument: str) -> int:
     # Ctrl-C reaches the whole process group; the parent decides when this process has seen enough.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop = threading.Event()
+    parent = os.getppid()
 
     def wait_for_end_of_input() -> None:
         sys.stdin.buffer.read()
@@ -129,6 +132,9 @@ def main(argument: str) -> int:
         return 1
     finally:
         stop.set()
+        if os.getppid() != parent and watch.out:
+            # Nobody is left who would fetch what was seen, and remove the folder.
+            shutil.rmtree(Path(watch.out).parent, ignore_errors=True)
     return 0
 
 

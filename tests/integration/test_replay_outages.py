@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from schemas.records import Feedback
-from schemas.settings import Settings
+from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
 from stack import outbox, report
 from stack.generator import generate
@@ -166,3 +170,23 @@ def test_a_label_is_behind_the_earlier_ones_of_its_event(settings: Settings) -> 
     right = {f"r-{number}": row.label for number, row in enumerate(generate(2000))}
     last = {label.event_id: label.label for label in labels}
     assert last == right
+
+
+def test_a_replay_that_is_killed_leaves_no_file_and_no_process(settings: Settings, tmp_path: Path) -> None:
+    temporary, stream = tmp_path / "tmp", tmp_path / "stream.jsonl"
+    temporary.mkdir()
+    stream.write_text('{"text": "a", "label": "b"}\n' * 10_000)
+    command = [sys.executable, "-m", "stack", "replay", str(stream), "--rate", "50", "--report", str(tmp_path / "report.json")]
+    # The broker and Redis are named by the environment: no stack runs on this data folder.
+    environment = {**os.environ, **as_environment(settings), "TMPDIR": str(temporary), "MILLRACE_DATA_DIR": str(tmp_path / "none")}
+    replay = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+    assert replay.stdout is not None
+    with replay.stdout:
+        assert b"sent" in replay.stdout.readline()
+        observers = psutil.Process(replay.pid).children()
+        assert [path.name.startswith("millrace-observed-") for path in temporary.iterdir()] == [True]
+        replay.kill()
+        replay.wait()
+    gone, alive = psutil.wait_procs(observers, timeout=60)
+    assert (len(gone), alive) == (1, [])
+    assert list(temporary.iterdir()) == []
