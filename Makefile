@@ -32,7 +32,7 @@ test: check ## Run every check and every test (pytest flags: ARGS="...")
 unit: setup ## Run the tests that need no server, with the doctests
 	@$(BIN)/python -m pytest schemas online_model tests/unit $(ARGS)
 
-test-faults: setup ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; an hour)
+test-faults: setup ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; half an hour)
 	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)
 
 check: setup ## Format, lint, types, import contracts
