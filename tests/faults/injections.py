@@ -18,11 +18,11 @@ import redis
 
 from schemas.topics import Topic
 from stack.embedded import Stack
-from stack.flink_rest import FlinkRest
 from stack.jobs import newest_checkpoint
 from stack.mailbox import JobRequest, ask
 from stack.plan import StackPlan
 from stack.state import JobState
+from stack.state_sums import METADATA
 from tests.faults.watch import API, REDIS
 
 PAUSE_S = 30.0
@@ -70,8 +70,9 @@ def crash_the_interpreter(stack: Stack) -> float:
 
 def kill_in_a_checkpoint(stack: Stack) -> float:
     """Kill the TaskManager while a checkpoint of learn is being made."""
-    rest, job = FlinkRest(stack.addresses["flink_rest"]), _job(stack, "learn")
-    _until(lambda: rest.checkpoints(str(job.id))["in_progress"], "a checkpoint is being made", every_s=0.0)
+    folder = stack.folder.checkpoints / "learn" / str(_job(stack, "learn").id)
+    # Its folder is made first, and its metadata are written last.
+    _until(lambda: any(not (path / METADATA).exists() for path in folder.glob("chk-*[0-9]")), "a checkpoint is being made", every_s=0.001)
     return _kill(stack, "taskmanager")
 
 

@@ -62,6 +62,11 @@ class Load:
         assert not self.failures, self.failures[0]
         assert len(self.ledger) == self._sent, f"{self._sent - len(self.ledger)} records were neither acknowledged nor refused"
 
+    def abandon(self) -> None:
+        """End without waiting for the broker; nothing is sent any more. Does nothing after `stop`."""
+        self._stop.set()
+        self._thread.join(10)
+
     def _run(self) -> None:
         try:
             producer = _producer(self._settings.kafka)

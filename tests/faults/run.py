@@ -66,6 +66,7 @@ def run_fault(stack: Stack, fault: Fault, *, seed: int) -> Result:
         load.stop()
         problems += _settled(load, watch)
     finally:
+        load.abandon()
         watch.stop()
     problems += judge(stack, load, ends, watch)
     events = sum(entry.topic is Topic.EVENTS for entry in load.ledger)
