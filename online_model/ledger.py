@@ -11,6 +11,9 @@ import msgspec
 
 from schemas.records import Feedback, FeedbackRef, Position, Prediction, State
 
+MESSAGES_MAX = 100
+"""Messages of one event that are known when they are sent again, the newest ones."""
+
 WAITING_MAX = 1000
 """Labels of one event that wait for it at the same time; their number bounds what each further label of it costs."""
 
@@ -132,10 +135,6 @@ def settle(
     return account, decisions
 
 
-def _is_decided(account: Account, incoming: Incoming) -> bool:
-    return incoming.at.offset <= account.decided.get(incoming.at.partition, -1)
-
-
 def expire(account: Account, *, now: int) -> tuple[Account | None, list[Decision]]:
     """Make orphans of the labels that have waited long enough; None in place of an account that may be forgotten."""
     late = [w for w in account.waiting if w.due <= now]
@@ -191,7 +190,7 @@ def _message(incoming: Incoming) -> tuple[str, str] | None:
 def _with_message(account: Account, message: tuple[str, str] | None) -> Account:
     if message is None or message in account.messages:
         return account
-    return msgspec.structs.replace(account, messages=(*account.messages, message))
+    return msgspec.structs.replace(account, messages=(*account.messages, message)[-MESSAGES_MAX:])
 
 
 def _settled(account: Account, incoming: Incoming) -> Account:

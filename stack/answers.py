@@ -10,10 +10,10 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from typing import IO
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
@@ -45,7 +45,7 @@ def unanswered(settings: Settings, job: str, since: int) -> Found:
     Raises:
         KafkaUnavailable: if the topics cannot be read.
     """
-    outputs: Mapping[str, tuple[Topic, Callable[[Settings, Rewind], object]]] = {
+    outputs: Mapping[str, tuple[Topic, Callable[[Settings, Rewind], Collection[Place]]]] = {
         "classify": (Topic.EVENTS, lambda s, r: classified(s, r, settled=False)),
         "learn": (Topic.FEEDBACK, lambda s, r: decided(s, r, settled=False)),
     }
@@ -53,8 +53,13 @@ def unanswered(settings: Settings, job: str, since: int) -> Found:
     end = _committed_offsets(settings, job, topic)
     time.sleep(_COMMIT_S)
     answered = read_outputs(settings, Rewind(since=since, until=int(time.time() * 1000)))
-    places = list(_places(settings, topic, since, end))
-    missing = [place for place in places if place not in answered]  # type: ignore[operator]  # a set or a dict
+    start = offsets_at(settings.kafka, settings.topic_prefix + topic, since)
+    if job == "classify":
+        # It reads each partition in order: in a backlog, what it answered in that time had come long before.
+        for partition, offset in answered:
+            start[partition] = min(start.get(partition, offset), offset)
+    places = list(_places(settings, topic, start, end))
+    missing = [place for place in places if place not in answered]
     return Found(job, len(places), missing)
 
 
@@ -67,9 +72,8 @@ def _committed_offsets(settings: Settings, job: str, topic: Topic) -> dict[int, 
         return {number: consumer.committed(TopicPartition(name, number)) or 0 for number in partitions}
 
 
-def _places(settings: Settings, topic: Topic, since: int, end: Mapping[int, int]) -> Iterator[Place]:
-    name = settings.topic_prefix + topic
-    for batch in read_committed(settings.kafka, name, offsets_at(settings.kafka, name, since), end):
+def _places(settings: Settings, topic: Topic, start: Mapping[int, int], end: Mapping[int, int]) -> Iterator[Place]:
+    for batch in read_committed(settings.kafka, settings.topic_prefix + topic, start, end):
         yield from ((record.partition, record.offset) for record in batch)
 
 
@@ -78,11 +82,13 @@ class RunningCheck:
 
     def __init__(self, job: str, since: int, environment: Mapping[str, str]) -> None:
         self._began = time.monotonic()
+        # A file: a pipe is full after some thousand places, and nobody reads it before the process ends.
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the answer has been read
         command = [sys.executable, "-m", "stack.answers", "--job", job, "--since", str(since)]
         self._process = subprocess.Popen(
             dying_with_parent(command),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._out,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **environment},
             start_new_session=True,
@@ -97,10 +103,8 @@ class RunningCheck:
 
     def found(self) -> Found | None:
         """Return what it found; None if it could not find out, and must be asked again."""
-        out: IO[bytes] | None = self._process.stdout
-        if out is None:
-            return None
-        with out:
+        with self._out as out:
+            out.seek(0)
             try:
                 return msgspec.json.decode(out.read(), type=Found)
             except msgspec.DecodeError:

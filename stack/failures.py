@@ -12,6 +12,8 @@ StartCheck = Callable[[int], RunningCheck]
 
 CHECK_MARGIN_MS = 150_000
 AGAIN_S = 15.0
+REPORTED_AGAIN_S = 300.0
+"""What is reported stays so until it is written: it is looked for again, now and then, from the same time on."""
 
 
 class Failures:
@@ -40,7 +42,8 @@ class Failures:
 
     def running(self, now: float) -> None:
         """Note that all tasks run (epoch seconds); what is checked later begins before the last time of that."""
-        if not self.checking:
+        self._restores.clear()
+        if not self.checking and not self.unanswered:
             self._since = int(now * 1000) - CHECK_MARGIN_MS
 
     def commits(self, counter: int, attempt: int) -> None:
@@ -56,17 +59,21 @@ class Failures:
             found, self._check = self._check.found(), None
             self._take_in(None if found is None else set(found.unanswered), now)
         elif self._check is None and now >= self._next and (self._suspect or self.unanswered):
+            self._suspect = False
             self._check = self._start_check(self._since or 0)
 
     def _take_in(self, found: set[Place] | None, now: float) -> None:
         """Report what was found twice: a job that has just been started again has yet to write what the one before had read."""
         self._next = now + AGAIN_S
         if found is None:
+            self._suspect = True
             return
         confirmed = found & self._suspected if self._suspected is not None else set[Place]()
-        self._suspect = bool(found) and self._suspected is None
+        self._suspect = self._suspect or (bool(found) and self._suspected is None)
         self.unanswered = len(confirmed)
         self._suspected = found or None
+        if confirmed:
+            self._next = now + REPORTED_AGAIN_S
 
     def stop(self) -> None:
         """End what runs."""
@@ -84,6 +91,11 @@ class Failures:
         """Whether that has happened twice since the job was submitted; once may be an accident."""
         return len(self._restores) > 1
 
-    def new_submission(self) -> None:
-        """Begin anew with the restores; what is missing stays missing until a check finds it."""
+    def new_submission(self, state_time: int | None) -> None:
+        """Begin anew with what Flink counts; what is missing stays missing until a check finds it.
+
+        `state_time`: since when (epoch ms) the state that the job starts from may not know of output; None for none.
+        """
         self._restores.clear()
+        self._last = 0, 0
+        self._since = state_time if self._since is None else self._since

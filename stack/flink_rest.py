@@ -126,7 +126,7 @@ class FlinkRest:
         return int(entries[0]["timestamp"]) if _RESTORE_FAILED in text and _DISK_FULL not in text else None
 
     def failed_committables(self, job: str) -> int:
-        """How many transactions of the job's present attempt the broker has aborted though a checkpoint had counted on them."""
+        """How many commits have failed in the job's present attempt: of what was committed before, or of what the broker has aborted."""
         failed = 0
         for path, names in self._committers(job):
             values = self._request("GET", f"{path}?get={','.join(names)}")

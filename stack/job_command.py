@@ -24,7 +24,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     submit.add_argument("job", choices=JOBS)
     start = submit.add_mutually_exclusive_group()
     start.add_argument("--from", dest="start_from", type=Path, metavar="PATH", help="the checkpoint or savepoint to start from")
-    start.add_argument("--empty", action="store_true", help="start with no state, though that repeats or forgets")
+    start.add_argument(
+        "--empty",
+        action="store_true",
+        help="start with no state: reads its topics from their beginning, and writes what is not committed yet",
+    )
     submit.set_defaults(func=_submit)
     stop = actions.add_parser("stop", help="stop a job with a savepoint")
     stop.add_argument("job", choices=JOBS)

@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kafka.errors import KafkaError
 
-from schemas.topics import Topic
 from stack.backoff import Backoff
 from stack.errors import StateMissing
-from stack.failures import Failures, StartCheck
-from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
-from stack.jobs import History, Submission, checkpoints_in, local_path, newest_checkpoint, remove_old_states
-from stack.resume import Start, chosen_start, resume_from
+from stack.failures import Failures
+from stack.flink_rest import FlinkUnreachable, JobOverview
+from stack.job_place import JobPlace
+from stack.jobs import Submission, checkpoints_in, is_complete, local_path, newest_checkpoint, remove_old_states
+from stack.resume import Start, chosen_start, resume_from, state_time
 from stack.state import Condition, JobState
 from stack.state_sums import forget_removed, note, problem, refuse
-from stack.submission import TIMEOUT_S, Order, RunningSubmission, SubmissionClient
+from stack.submission import TIMEOUT_S, Order, RunningSubmission
 
 _ENDED_ELSEWHERE = "was stopped from outside; start it with `millrace job submit {job}`"
 _RETRY_S = 0.5
 _DETAILS_S = 5.0
 """Between two looks at a healthy job's checkpoints and metrics: each makes the JobManager collect them."""
-
-
-@dataclass(frozen=True)
-class JobPlace:
-    """Where jobs run and remember.
-
-    Attributes:
-        rest: the cluster.
-        own_cluster: whether the cluster is this stack's: then a job of our name on it is ours.
-        history: what was submitted before.
-        checkpoints: folder with a folder for each job.
-        savepoints: the same for savepoints.
-        client: submits.
-        has_output: whether a topic holds records.
-        is_whole: whether no record of a topic has been deleted yet.
-        start_check: gives for a job what starts to look whether all that it read is answered.
-    """
-
-    rest: FlinkRest
-    own_cluster: bool
-    history: History
-    checkpoints: Path
-    savepoints: Path
-    client: SubmissionClient
-    has_output: Callable[[Topic], bool]
-    is_whole: Callable[[Topic], bool]
-    start_check: Callable[[str], StartCheck | None]
 
 
 @dataclass
@@ -126,10 +100,11 @@ class JobKeeper:
 
     def _submit(self, now: float, overview: Mapping[str, JobOverview]) -> None:
         running = [flink_id for flink_id, seen in overview.items() if seen.name == self.job and not seen.over]
-        if self._given_up.intersection(running):
-            return  # It is being cancelled.
+        if being_cancelled := self._given_up.intersection(running):
+            self._cancel_again(being_cancelled)
+            return
         if running and self._place.own_cluster:
-            self._submitted(running[0], None, now)
+            self._submitted(running[0], None, None, now)
             return
         checkpoints = self._place.checkpoints / self.job
         try:
@@ -138,8 +113,8 @@ class JobKeeper:
             self.state.error = str(error)
             self._become(Condition.REFUSED, now)
             return
-        except KafkaError as error:
-            self.state.error, self._next = f"Kafka could not be asked for what the job has written: {error}", now + 2
+        except (KafkaError, OSError) as error:
+            self.state.error, self._next = f"it could not be found out what the job starts from: {error}", now + 2
             return
         self.state.refused_states = start.refused
         rewind = None if start.rewound_since is None else (start.rewound_since, int(now * 1000))
@@ -153,7 +128,14 @@ class JobKeeper:
         if given:
             return chosen_start(path)
         place = self._place
-        return resume_from(self.job, place.history.of(self.job), checkpoints, has_output=place.has_output, is_whole=place.is_whole)
+        return resume_from(
+            self.job,
+            place.history.of(self.job),
+            checkpoints,
+            has_output=place.has_output,
+            is_whole=place.is_whole,
+            inherit_ms=place.inherit_ms,
+        )
 
     def _note_newest(self, flink_id: str) -> None:
         """Take the checksum of the newest checkpoint, so that a later start can tell whether it is what was written."""
@@ -174,15 +156,16 @@ class JobKeeper:
                 refuse(local_path(submission.order.started_from), problem)
             self._lost(problem, now)
         else:
-            self._submitted(flink_id, submission.order.started_from, now)
+            self._submitted(flink_id, submission.order.started_from, submission.order.rewind, now)
 
-    def _submitted(self, flink_id: str, started_from: str | None, now: float) -> None:
+    def _submitted(self, flink_id: str, started_from: str | None, rewind: tuple[int, int] | None, now: float) -> None:
         place, known = self._place, self._place.history.of(self.job)
         if all(submission.id != flink_id for submission in known):
-            place.history.add(Submission(job=self.job, id=flink_id, started_from=started_from, time=now))
+            place.history.add(Submission(job=self.job, id=flink_id, started_from=started_from, time=now, rewind=rewind))
         self.state.id, self.state.started_from = flink_id, started_from
         self.state.restarts = self.state.checkpoints_completed = self.state.checkpoints_failed = 0
-        self._failures.new_submission()
+        state = local_path(started_from) if started_from else None
+        self._failures.new_submission(state_time(state) if state is not None and is_complete(state) else None)
         self._chosen, self._cleaned, self._born = (False, None), False, now
 
     def _watch(self, flink_id: str, now: float, overview: Mapping[str, JobOverview]) -> None:
@@ -218,8 +201,8 @@ class JobKeeper:
             if failing:
                 self.state.error = rest.root_cause(flink_id) or self.state.error
                 self._failures.restore(rest.failed_restore(flink_id))
-        except FlinkUnreachable:
-            return
+        except (FlinkUnreachable, LookupError, TypeError, ValueError):
+            return  # Flink is starting or ending; it is asked again.
         if not self._cleaned and self.state.checkpoints_completed:
             self._clean(flink_id)
 
@@ -230,12 +213,14 @@ class JobKeeper:
         state = own[0] if own else local_path(self.state.started_from) if self.state.started_from else None
         if state is not None:
             refuse(state, reason)
-        try:
-            self._place.rest.cancel(flink_id)
-        except FlinkUnreachable as error:
-            reason = f"{reason}; and it cannot be cancelled: {error}"
         self._given_up.add(flink_id)
+        self._cancel_again({flink_id})
         self._lost(reason, now)
+
+    def _cancel_again(self, flink_ids: Iterable[str]) -> None:
+        for flink_id in flink_ids:
+            with contextlib.suppress(FlinkUnreachable):
+                self._place.rest.cancel(flink_id)
 
     def _clean(self, flink_id: str) -> None:
         checkpoints = self._place.checkpoints / self.job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class Submission(msgspec.Struct, kw_only=True):
         started_from: path of the state that it was started from; None: empty.
         time: epoch seconds.
         savepoint: path of the savepoint that ended it.
+        rewind: since and until when (epoch ms) it may have found output committed that its state did not know of, if that was old.
     """
 
     job: str
@@ -42,6 +44,7 @@ class Submission(msgspec.Struct, kw_only=True):
     started_from: str | None
     time: float
     savepoint: str | None = None
+    rewind: tuple[int, int] | None = None
 
 
 class History:
@@ -71,7 +74,9 @@ class History:
         self._write()
 
     def _write(self) -> None:
-        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(self._all), indent=1))
+        """Write it; on a full disk it is written with the next change, and until then counts by what is in memory."""
+        with contextlib.suppress(OSError):
+            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(self._all), indent=1))
 
 
 def local_path(location: str) -> Path:
@@ -124,7 +129,8 @@ def unrecorded(history: list[Submission], checkpoints: Path) -> list[Submission]
     since = history[-1].time if history else 0.0
     job = history[-1].job if history else checkpoints.name
     found = [path for path in children(checkpoints) if _FLINK_ID.fullmatch(path.name) and path.name not in known]
-    entries = [Submission(job=job, id=path.name, started_from=None, time=path.stat().st_mtime) for path in found]
+    rewind = history[-1].rewind if history else None
+    entries = [Submission(job=job, id=path.name, started_from=None, time=path.stat().st_mtime, rewind=rewind) for path in found]
     return sorted((entry for entry in entries if entry.time >= since), key=lambda entry: entry.time)
 
 

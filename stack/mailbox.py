@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from pathlib import Path
@@ -66,4 +67,6 @@ def take(folder: Path) -> list[tuple[Path, JobRequest]]:
 
 def reply(target: Path, *, ok: bool, message: str) -> None:
     """Answer a request."""
-    write_atomically(target, msgspec.json.encode(Answer(ok=ok, message=message)))
+    # On a full disk there is no answer; whoever asked says so after a while.
+    with contextlib.suppress(OSError):
+        write_atomically(target, msgspec.json.encode(Answer(ok=ok, message=message)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from pathlib import Path
 
@@ -129,7 +130,8 @@ def missing_output(job: JobState) -> str:
     """Say that output is missing, and what to do."""
     return (
         f"{job.unanswered} records have no output, because the broker has aborted what a checkpoint had promised: "
-        f"`millrace job stop {job.job}`, then `millrace job submit {job.job} --from` an older state writes what is missing, and only that"
+        f"`millrace job stop {job.job}`, then `millrace job submit {job.job} --empty` writes what is missing, and only that, "
+        "as long as the topics hold it"
     )
 
 
@@ -156,5 +158,7 @@ class StateFile:
         """Write it, unless the file says the same."""
         data = msgspec.json.encode(state)
         if data != self._last:
-            write_atomically(self._path, msgspec.json.format(data, indent=1))
-            self._last = data
+            # A full disk must not end the supervisor: the next change, or the next look, tries again.
+            with contextlib.suppress(OSError):
+                write_atomically(self._path, msgspec.json.format(data, indent=1))
+                self._last = data

@@ -7,6 +7,7 @@ more, nor does SIGQUIT. If it is killed, the kernel kills the parts.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -23,13 +24,15 @@ from stack.failures import StartCheck
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
 from stack.folders import DataFolder
 from stack.jars import ensure_jars
-from stack.job_keeper import JobKeeper, JobPlace
+from stack.job_keeper import JobKeeper
+from stack.job_place import JobPlace
 from stack.jobs import JOBS, History
 from stack.lock import FolderLock
 from stack.mailbox import JobRequest, reply, take
 from stack.parts import Parts
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
+from stack.resume import INHERIT_MS
 from stack.state import Addresses, Condition, Phase, StackState, StateFile
 from stack.submission import SubmissionClient
 from stack.topics import create_topics, holds_records, is_whole
@@ -105,6 +108,7 @@ class Supervisor:
             client=client,
             has_output=lambda topic: holds_records(self._settings, topic),
             is_whole=lambda topic: is_whole(self._settings, topic),
+            inherit_ms=max(INHERIT_MS, self._settings.label_wait_s * 1000),
             start_check=self._answers_check,
         )
 
@@ -135,7 +139,11 @@ class Supervisor:
         self._overview = self._ask_flink() if parts.healthy("jobmanager") else None
         can_submit = self._state.topics_ready and parts.healthy("jobmanager", "kafka")
         for keeper in self._jobs.values():
-            keeper.tick(now, self._overview, can_submit=can_submit)
+            try:
+                keeper.tick(now, self._overview, can_submit=can_submit)
+            except OSError as error:
+                # A full disk, mostly: the parts go on, and so does this, when there is room again.
+                keeper.state.error = f"{type(error).__name__}: {error}"
         self._state.jobs = [keeper.state for keeper in self._jobs.values()]
         if self._client is not None:
             if self._overview is None and self._jobs and self._plan.flink is None:
@@ -227,7 +235,8 @@ class Supervisor:
         self._file.write(self._state)
 
     def _say(self, message: str) -> None:
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", flush=True)
+        with contextlib.suppress(OSError):
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -88,13 +88,13 @@ def begin_offsets(kafka: str, topic: str) -> dict[int, int]:
     return {part.partition: offset for part, offset in begins.items()}
 
 
-def offsets_at(kafka: str, topic: str, time_ms: int) -> dict[int, int]:
+def offsets_at(kafka: str, topic: str, time_ms: int, *, isolation: str = "read_committed") -> dict[int, int]:
     """Return for each partition the offset of its first record with a timestamp of at least `time_ms`, or its end.
 
     Raises:
         KafkaUnavailable: if no broker answers, or there is no such topic.
     """
-    with closing(open_consumer(kafka)) as consumer:
+    with closing(open_consumer(kafka, isolation=isolation)) as consumer:
         try:
             parts = partitions_of(consumer, topic)
             ends = consumer.end_offsets(parts)

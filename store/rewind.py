@@ -15,7 +15,7 @@ from schemas.parsing import record_parser
 from schemas.records import LabelState, Position, State
 from schemas.settings import Settings
 from schemas.topics import Topic
-from store.committed import offsets_at, open_transactions, read_committed
+from store.committed import Ends, end_offsets, offsets_at, read_committed
 from store.connect import KafkaUnavailable
 
 SETTLE_S = 60.0
@@ -54,14 +54,14 @@ _parse_state = record_parser(LabelState)
 
 
 def classified(settings: Settings, rewind: Rewind, *, settled: bool = True) -> set[Place]:
-    """Return the places in `events` that have a committed prediction or dead letter, if `settled` once no transaction is open any more.
+    """Return the places in `events` that have a committed prediction or dead letter, if `settled` once what was written before is settled.
 
     Raises:
         KafkaUnavailable: if the topics cannot be read, or a transaction in them stays open.
     """
     events = settings.topic_prefix + Topic.EVENTS
     if settled:
-        _wait_until_settled(settings, Topic.PREDICTIONS, Topic.DEAD_LETTERS)
+        _wait_until_settled(settings, rewind, Topic.PREDICTIONS, Topic.DEAD_LETTERS)
     sources = (_parse_classified(record.value).source for record in _read(settings, Topic.PREDICTIONS, rewind))
     places = {(at.partition, at.offset) for at in sources}
     letters = (_parse_refused(record.value) for record in _read(settings, Topic.DEAD_LETTERS, rewind))
@@ -75,7 +75,7 @@ def decided(settings: Settings, rewind: Rewind, *, settled: bool = True) -> dict
         KafkaUnavailable: if the topic cannot be read, or a transaction in it stays open.
     """
     if settled:
-        _wait_until_settled(settings, Topic.LABEL_STATES)
+        _wait_until_settled(settings, rewind, Topic.LABEL_STATES)
     states: dict[Place, State] = {}
     for record in _read(settings, Topic.LABEL_STATES, rewind):
         state = _parse_state(record.value)
@@ -90,11 +90,19 @@ def _read(settings: Settings, topic: Topic, rewind: Rewind) -> Iterator[Consumer
         yield from batch
 
 
-def _wait_until_settled(settings: Settings, *topics: Topic) -> None:
-    """Wait until nothing in the topics is open: the sinks abort or commit what the job before has left when they are opened."""
+def _wait_until_settled(settings: Settings, rewind: Rewind, *topics: Topic) -> None:
+    """Wait until what was written before the job was started is committed or aborted: its sinks do that when they are opened.
+
+    What is written since, by this job or another, may well be open.
+    """
     names = [settings.topic_prefix + topic for topic in topics]
+    written = {name: offsets_at(settings.kafka, name, rewind.until, isolation="read_uncommitted") for name in names}
     deadline = time.monotonic() + SETTLE_S
-    while held := open_transactions(settings.kafka, names):
+    while held := _open_before(written, end_offsets(settings.kafka, names)):
         if time.monotonic() > deadline:
-            raise KafkaUnavailable(f"a transaction stays open in {held}: stop whatever else writes to these topics")
+            raise KafkaUnavailable(f"a transaction stays open in {', '.join(held)}: whatever wrote it must be started again, or time out")
         time.sleep(_LOOK_S)
+
+
+def _open_before(written: Ends, committed: Ends) -> list[str]:
+    return [f"{name}-{partition}" for name, ends in written.items() for partition, end in ends.items() if committed[name][partition] < end]

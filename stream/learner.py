@@ -76,6 +76,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Take a decision of the ledger: yield its label state and, for a label to learn, its entry in the log."""
+        if self._rewind is not None:
+            # Also where nothing is new: the state must come to where the log is, or the next start finds it behind.
+            self._replica(value[0])
         decision = self._news(_decision.decode(value[1]))
         if decision is None:
             return
@@ -181,6 +184,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             replica = self._load_replica(self._settings, task, replica)
         if replica.seq > seq and self._rewind is not None:
             log.info("task %s: started from an old state at seq %d; the log has gone on to %d", task, seq, replica.seq)
+            self._seq.update(replica.seq)
         elif replica.seq > seq:
             raise LogMismatch(
                 f"task {task}: the model log holds {replica.seq} entries, the state of learn only {seq}: "

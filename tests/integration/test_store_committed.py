@@ -27,8 +27,9 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.process import Part
+from store import rewind
 from store.committed import offsets_at, open_transactions, read_committed, tail_offsets
-from store.connect import connect_redis
+from store.connect import KafkaUnavailable, connect_redis
 from store.refill import refill
 from store.rewind import Rewind, classified, decided
 from store.writer import RedisWriter
@@ -79,16 +80,36 @@ def test_an_open_transaction_shows_until_it_ends(kafka: str, topic_prefix: str) 
 
 
 def test_the_newest_records_are_found_by_time(settings: Settings, producer: KafkaProducer) -> None:
-    topic = settings.topic_prefix + Topic.FEEDBACK
+    # The model log is not stamped by the broker, so that the test can choose the times.
+    topic = settings.topic_prefix + Topic.MODEL_LOG
     for number in range(100):
-        producer.send(topic, str(number).encode(), timestamp_ms=NOW - 100_000 + 1000 * number)
+        producer.send(topic, str(number).encode(), partition=3, timestamp_ms=NOW - 100_000 + 1000 * number)
     producer.flush()
     for wanted in (1, 30, 100, 1000):
         start = tail_offsets(settings.kafka, topic, wanted)
         found = [int(record.value) for batch in read_committed(settings.kafka, topic, start) for record in batch]
         assert sorted(found) == list(range(max(0, 100 - wanted), 100))
-    assert offsets_at(settings.kafka, topic, NOW - 50_000) == {0: 50}
-    assert offsets_at(settings.kafka, topic, NOW + 5000) == {0: 100}
+    assert offsets_at(settings.kafka, topic, NOW - 50_000)[3] == 50
+    assert offsets_at(settings.kafka, topic, NOW + 5000)[3] == 100
+
+
+def test_only_what_was_open_before_the_start_is_waited_for(
+    settings: Settings, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewind, "SETTLE_S", 1.0)
+    topic = settings.topic_prefix + Topic.LABEL_STATES
+    producer.send(topic, encode(label_state(1, State.TRAINED))).get(10)
+    started = int(time.time() * 1000) + 1
+    time.sleep(0.01)
+    writer = KafkaProducer(bootstrap_servers=settings.kafka, transactional_id=f"{settings.topic_prefix}open")
+    writer.init_transactions()
+    writer.begin_transaction()
+    writer.send(topic, encode(label_state(2, State.TRAINED))).get(10)
+    assert decided(settings, Rewind(since=0, until=started)) == {(1, 1): State.TRAINED}
+    with pytest.raises(KafkaUnavailable, match="stays open"):
+        decided(settings, Rewind(since=0, until=int(time.time() * 1000) + 1000))
+    writer.commit_transaction()
+    writer.close()
 
 
 def test_what_a_job_has_committed_is_read_back(settings: Settings, producer: KafkaProducer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stack.answers import Found
-from stack.failures import AGAIN_S, CHECK_MARGIN_MS, Failures
+from stack.failures import AGAIN_S, CHECK_MARGIN_MS, REPORTED_AGAIN_S, Failures
 from store.rewind import Place
 
 pytestmark = pytest.mark.unit
@@ -61,9 +61,40 @@ def test_what_is_missing_twice_is_reported_until_it_is_there() -> None:
     failures = after_a_failed_commit(checks, 2.5 * AGAIN_S)
     assert (failures.unanswered, failures.checking) == (1, False)
     checks.answers = [[], []]
-    for tick in range(100, 140):
+    for tick in range(100, 100 + int(REPORTED_AGAIN_S)):
         failures.tick(1000.0 + tick)
     assert (failures.unanswered, failures.checking) == (0, False)
+
+
+def test_what_is_reported_stays_reported_from_the_same_time_on_though_the_job_runs() -> None:
+    checks = Checks([(0, 2)], [(0, 2)], [(0, 2)])
+    failures = after_a_failed_commit(checks, 2.5 * AGAIN_S)
+    for tick in range(100, 100 + int(REPORTED_AGAIN_S)):
+        failures.running(1000.0 + tick)
+        failures.tick(1000.0 + tick)
+    assert failures.unanswered == 1
+    assert len(checks.since) == 3
+    assert set(checks.since) == {1_000_000 - CHECK_MARGIN_MS}
+
+
+def test_a_commit_that_fails_while_it_is_checked_is_checked_too() -> None:
+    checks = Checks([], [])
+    failures = Failures(checks)  # type: ignore[arg-type]  # it has what is asked of a check
+    failures.commits(1, 0)
+    failures.tick(1000.0)
+    failures.commits(1, 1)
+    for tick in range(int(3 * AGAIN_S)):
+        failures.tick(1001.0 + tick)
+    assert (len(checks.since), failures.checking) == (2, False)
+
+
+def test_a_new_supervisor_looks_since_the_state_that_the_job_starts_from() -> None:
+    checks = Checks([])
+    failures = Failures(checks)  # type: ignore[arg-type]  # it has what is asked of a check
+    failures.new_submission(777)
+    failures.commits(1, 0)
+    failures.tick(1000.0)
+    assert checks.since == [777]
 
 
 def test_a_check_that_could_not_find_out_is_asked_again() -> None:
@@ -87,10 +118,14 @@ def test_the_same_counter_again_is_no_new_failure_and_a_job_that_repeats_itself_
 
 def test_two_failed_restores_are_one_too_many_and_a_new_submission_begins_anew() -> None:
     failures = Failures(None)
+    seen = []
     for failed_at in (None, 5, 5):
         failures.restore(failed_at)
-        assert not failures.cannot_restore
-    failures.restore(6)
-    assert failures.cannot_restore
-    failures.new_submission()
+        seen.append(failures.cannot_restore)
+    failures.running(1000.0)  # It has run between the two.
+    for failed_at in (6, 7):
+        failures.restore(failed_at)
+        seen.append(failures.cannot_restore)
+    assert seen == [False, False, False, False, True]
+    failures.new_submission(None)
     assert not failures.cannot_restore

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas.topics import Topic
 from stack.errors import StateMissing
 from stack.jobs import OUTPUTS, SAVEPOINTS_KEPT, History, Submission, newest_checkpoint, remove_old_states
-from stack.resume import REWIND_MARGIN_MS, Start, chosen_start, newest_state, resume_from
+from stack.resume import REWIND_MARGIN_MS, Start, chosen_start, newest_state, resume_from, state_time
 from stack.state_sums import forget_removed, note, problem, refuse
 
 pytestmark = pytest.mark.unit
@@ -114,6 +117,52 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage: Callable
     assert start.path == str(older)
     assert start.rewound_since is not None
     assert str(newer) in start.refused[0]
+
+
+def test_what_starts_from_a_rewound_submission_inherits_its_rewind_for_a_day(tmp_path: Path) -> None:
+    """The job may be lost before it has a state of its own, or before it has passed over all that was committed."""
+    older, newer = complete(tmp_path / FIRST / "chk-7"), complete(tmp_path / FIRST / "chk-8")
+    note(newer)
+    flip(newer)
+    first = newest_state([submitted(FIRST)], tmp_path)
+    assert first is not None
+    assert first.rewound_since is not None
+    until = int(time.time() * 1000)
+    again = msgspec.structs.replace(submitted(SECOND, started_from=older), rewind=(first.rewound_since, until))
+    assert newest_state([submitted(FIRST), again], tmp_path) == Start(str(older), first.rewound_since)
+    own = complete(tmp_path / SECOND / "chk-1")
+    assert newest_state([submitted(FIRST), again], tmp_path) == Start(str(own), first.rewound_since)
+    os.utime(own / "_metadata", (until / 1000 + 90_000,) * 2)
+    assert newest_state([submitted(FIRST), again], tmp_path) == Start(str(own))
+
+
+def test_a_copied_state_is_as_old_as_it_was_noted(tmp_path: Path) -> None:
+    state = complete(tmp_path / "chk-1")
+    os.utime(state / "_metadata", (1000, 1000))
+    note(state)
+    os.utime(state / "_metadata", (9000, 9000))
+    assert state_time(state) == 1_000_000 - REWIND_MARGIN_MS
+
+
+@pytest.mark.parametrize("content", ["", "# 5 epoch ms", "\x00\x00", "ü"])
+def test_a_checksum_that_was_cut_off_makes_no_state_broken(content: str, tmp_path: Path) -> None:
+    state = complete(tmp_path / FIRST / "chk-7")
+    (tmp_path / FIRST / "chk-7.sha256").write_text(content, encoding="utf-8")
+    assert newest_state([submitted(FIRST)], tmp_path) == Start(str(state))
+
+
+def test_a_full_disk_leaves_no_checksum_rather_than_half_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = complete(tmp_path / FIRST / "chk-7")
+
+    def full(path: Path, *_: object, **__: object) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        note(state)
+        refuse(state, "for a test")
+    assert not [path for path in state.parent.iterdir() if path.suffix in (".sha256", ".partial")]
 
 
 def test_a_checkpoint_that_could_not_be_restored_is_not_tried_again(tmp_path: Path) -> None:
