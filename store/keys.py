@@ -5,6 +5,7 @@ With `ns` = the namespace (the topic prefix, or `millrace`) and `task` = a task'
 | key | type | holds | lifetime |
 |---|---|---|---|
 | `ns:generation` | string | a random id: whether this Redis still holds what was written to it | until Redis is emptied |
+| `ns:filling` | string | a random id, while it is filled from the topics | until it is filled, or emptied again |
 | `ns:job:NAME` | string | epoch ms at which the job was last seen | one day |
 | `ns:task:predictions` | hash | event id → label's length, `:`, label, prediction as JSON | the newest `recent` |
 | `ns:task:predictions:time` | sorted set | event id, by time of prediction | as its body |
@@ -47,6 +48,11 @@ class Keys:
     def generation(self) -> str:
         """Return the key of the generation marker."""
         return f"{self.namespace}:generation"
+
+    @property
+    def filling(self) -> str:
+        """Return the key that is there while Redis is filled."""
+        return f"{self.namespace}:filling"
 
     def job(self, name: str) -> str:
         """Return the key of a job's sign of life."""

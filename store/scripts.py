@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+MARK: Final = """
+-- KEYS: filling, generation. ARGV: a new generation
+if redis.call('DEL', KEYS[1]) == 1 then redis.call('SET', KEYS[2], ARGV[1], 'NX') end
+"""
+
 WRITE_PREDICTIONS: Final = """
 -- KEYS: bodies, index by time, prefix of the indexes by label. ARGV: msgpack [[id, time, label, json], ...], recent
 for _, p in ipairs(cmsgpack.unpack(ARGV[1])) do

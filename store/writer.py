@@ -49,10 +49,17 @@ class RedisWriter:
         except redis.RedisError as error:
             raise redis_unavailable(self._client, error) from error
 
-    def mark(self) -> None:
-        """Mark this Redis as one that holds everything, unless it is marked."""
+    def begin_filling(self) -> None:
+        """Note that this Redis is being filled: if it is emptied again meanwhile, that is gone too."""
         try:
-            self._client.set(self._keys.generation, uuid.uuid4().hex, nx=True)
+            self._client.set(self._keys.filling, uuid.uuid4().hex)
+        except redis.RedisError as error:
+            raise redis_unavailable(self._client, error) from error
+
+    def mark(self) -> None:
+        """Mark this Redis as one that holds everything since `begin_filling`; not if it was emptied in between."""
+        try:
+            self._client.eval(scripts.MARK, 2, self._keys.filling, self._keys.generation, uuid.uuid4().hex)
         except redis.RedisError as error:
             raise redis_unavailable(self._client, error) from error
 

@@ -87,6 +87,7 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         """Fill a Redis that has lost what was in it, and mark it only when that is done."""
         if self._writer.is_marked():
             return
+        self._writer.begin_filling()
         refill(self._settings, self._writer)
         # The newest counts may be on their way to the topic still.
         self._writer.write_aggregates(list(self._counts.values()))

@@ -209,6 +209,17 @@ def damage_checkpoint(job: str, damage: Callable[[Path], None]) -> Callable[[Sta
     return inject
 
 
+def damage_checkpoint_and_kill_again(job: str) -> Callable[[Stack], float]:
+    """Return a fault: as `damage_checkpoint`, and the JobManager is killed again as soon as the job has been submitted from the older one."""
+
+    def inject(stack: Stack) -> float:
+        damage_checkpoint(job, flip)(stack)
+        _until(lambda: _job(stack, job).id, "the job is submitted again", timeout_s=60)
+        return _kill(stack, "jobmanager")
+
+    return inject
+
+
 def damage_shared_file(stack: Stack) -> float:
     """Cut off the largest file that the checkpoints of learn share, and kill the TaskManager: no checkpoint can be restored."""
     folder = stack.folder.checkpoints / "learn" / str(_job(stack, "learn").id) / "shared"
@@ -306,6 +317,8 @@ FAULTS = (
     Fault("newest checkpoint of classify with a flipped bit", damage_checkpoint("classify", flip)),
     Fault("newest checkpoint of learn cut off", damage_checkpoint("learn", cut), output=Topic.MODEL_LOG),
     Fault("newest checkpoint of learn with a flipped bit", damage_checkpoint("learn", flip), output=Topic.MODEL_LOG),
+    Fault("the same of classify, JobManager killed again at once", damage_checkpoint_and_kill_again("classify")),
+    Fault("the same of learn, JobManager killed again at once", damage_checkpoint_and_kill_again("learn"), output=Topic.MODEL_LOG),
     Fault("newest snapshots cut off, TaskManager killed", damage_snapshot(cut)),
     Fault("newest snapshots with a flipped bit, TaskManager killed", damage_snapshot(flip)),
     Fault("a file that learn's checkpoints share cut off", damage_shared_file, output=Topic.MODEL_LOG),

@@ -286,8 +286,14 @@ def test_the_generation_tells_an_emptied_redis(writer: RedisWriter, reader: Redi
     assert (writer.is_marked(), reader.generation()) == (False, None)
     writer.write_predictions(encode_all([prediction(1)]))
     assert not writer.is_marked(), "only whoever knows that all is there marks it"
+    writer.begin_filling()
+    redis_client.flushall()
+    writer.mark()
+    assert not writer.is_marked(), "it was emptied again while it was filled"
+    writer.begin_filling()
     writer.mark()
     generation = reader.generation()
+    writer.begin_filling()
     writer.mark()
     assert (writer.is_marked(), reader.generation()) == (True, generation)
     redis_client.flushall()
