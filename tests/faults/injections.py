@@ -210,7 +210,7 @@ def damage_checkpoint(job: str, damage: Callable[[Path], None]) -> Callable[[Sta
 
 
 def damage_checkpoint_and_kill_again(job: str) -> Callable[[Stack], float]:
-    """Return a fault: as `damage_checkpoint`, and the JobManager is killed again as soon as the job has been submitted from the older one."""
+    """Return a fault: as `damage_checkpoint`, and the JobManager is killed again as soon as the job has been submitted anew."""
 
     def inject(stack: Stack) -> float:
         damage_checkpoint(job, flip)(stack)
