@@ -28,7 +28,7 @@ class Failures:
         self.unanswered = 0
         self._start_check = start_check
         self._check: RunningCheck | None = None
-        self._last = 0, 0
+        self._counted = 0, 0
         self._suspect = False
         self._suspected: set[Place] | None = None
         self._next = 0.0
@@ -47,9 +47,14 @@ class Failures:
             self._since = int(now * 1000) - CHECK_MARGIN_MS
 
     def commits(self, counter: int, attempt: int) -> None:
-        """Take in the counter of commits that failed in this attempt: of what was aborted, or of what had been committed already."""
-        self._suspect = self._suspect or (counter > 0 and (attempt, counter) != self._last)
-        self._last = attempt, counter
+        """Take in the counter of commits that failed in this attempt: of what was aborted, or of what had been committed already.
+
+        Flink gives none now and then, so only a counter that is higher than before is news.
+        """
+        attempt_before, most = self._counted
+        most = most if attempt == attempt_before else 0
+        self._suspect = self._suspect or counter > most
+        self._counted = attempt, max(counter, most)
 
     def tick(self, now: float) -> None:
         """Go on with looking into failed commits (`now` in epoch seconds)."""
@@ -97,5 +102,5 @@ class Failures:
         `state_time`: since when (epoch ms) the state that the job starts from may not know of output; None for none.
         """
         self._restores.clear()
-        self._last = 0, 0
+        self._counted = 0, 0
         self._since = state_time if self._since is None else self._since

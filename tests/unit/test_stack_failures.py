@@ -107,6 +107,8 @@ def test_the_same_counter_again_is_no_new_failure_and_a_job_that_repeats_itself_
     checks = Checks([])
     failures = after_a_failed_commit(checks)
     failures.commits(1, 0)
+    failures.commits(0, 0)  # Flink gives no value now and then.
+    failures.commits(1, 0)
     seen = [failures.checking]
     failures.commits(1, 1)
     assert [*seen, failures.checking] == [False, True]
