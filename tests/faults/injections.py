@@ -8,19 +8,18 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import redis
 
 from schemas.topics import Topic
 from stack.embedded import Stack
 from stack.jobs import newest_checkpoint
 from stack.mailbox import JobRequest, ask
-from stack.plan import StackPlan
 from stack.state import JobState
 from stack.state_sums import METADATA
 from tests.faults.watch import API, REDIS
@@ -262,22 +261,26 @@ def flip(file: Path) -> None:
 
 
 def change_parallelism(stack: Stack) -> float:
-    """Stop everything with savepoints, start classify with two instances, and the same back to one."""
+    """Stop everything with savepoints, start classify with two instances, and the same back to one, as a user does."""
+    folder, settings = str(stack.folder.root), stack.settings
     moment = time.monotonic()
     for instances in (2, 1):
-        stack.stop()
-        stack = Stack(stack.folder.root, {**stack_overrides(stack), "classify_parallelism": instances})
+        _millrace("down", folder, {})
+        chosen = {
+            "classify_parallelism": instances,
+            "snapshot_interval_s": settings.snapshot_interval_s,
+            "drill_folder": settings.drill_folder,
+        }
         moment = time.monotonic()
-        stack.start()
+        _millrace("up", folder, {f"MILLRACE_{name.upper()}": str(value) for name, value in chosen.items()})
         time.sleep(8 if instances == 2 else 0)
     return moment
 
 
-def stack_overrides(stack: Stack) -> dict[str, object]:
-    """Return the settings that the campaign's stacks do not have by default."""
-    plan = msgspec.json.decode(stack.folder.plan.read_bytes(), type=StackPlan)
-    settings = plan.read_settings()
-    return {"snapshot_interval_s": settings.snapshot_interval_s, "drill_folder": settings.drill_folder}
+def _millrace(command: str, folder: str, environment: dict[str, str]) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "stack", command, "--data-dir", folder], env={**os.environ, **environment}, check=True, timeout=240
+    )
 
 
 def stop_and_submit_learn(stack: Stack) -> float:
