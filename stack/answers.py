@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
@@ -80,19 +81,21 @@ def _places(settings: Settings, topic: Topic, start: Mapping[int, int], end: Map
 class RunningCheck:
     """A check in a process of its own: the supervisor has no time to read topics."""
 
-    def __init__(self, job: str, since: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, job: str, since: int, environment: Mapping[str, str], log: Path) -> None:
+        """Start it; why it could not find out, if so, is in `log`."""
         self._began = time.monotonic()
         # A file: a pipe is full after some thousand places, and nobody reads it before the process ends.
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the answer has been read
         command = [sys.executable, "-m", "stack.answers", "--job", job, "--since", str(since)]
-        self._process = subprocess.Popen(
-            dying_with_parent(command),
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                dying_with_parent(command),
+                stdin=subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=errors,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
 
     @property
     def running(self) -> bool:

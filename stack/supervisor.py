@@ -114,7 +114,7 @@ class Supervisor:
 
     def _answers_check(self, job: str) -> StartCheck | None:
         """Return what looks for records without an answer; publish may write again, so nothing of its can be missing."""
-        return None if job == "publish" else lambda since: RunningCheck(job, since, self._plan.settings)
+        return None if job == "publish" else lambda since: RunningCheck(job, since, self._plan.settings, self._folder.log("answers"))
 
     def _tick(self, parts: Parts) -> None:
         self._tick_parts(parts)

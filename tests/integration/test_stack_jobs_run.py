@@ -57,7 +57,9 @@ def predicted(stack: Stack, count: int, *, timeout_s: float = 120) -> int:
     return found
 
 
-def test_a_job_resumes_from_what_it_has_and_is_refused_when_that_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_resumes_from_what_it_has_also_from_older_states_and_is_refused_when_all_are_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stack = Stack(tmp_path, ports=dict.fromkeys(NAMES, 0), jobs=("classify",), environment={})
     arguments = ["--data-dir", str(tmp_path)]
     stack.start()
@@ -89,10 +91,11 @@ def test_a_job_resumes_from_what_it_has_and_is_refused_when_that_is_gone(tmp_pat
         assert savepoint is not None
         kept = local_path(savepoint).rename(tmp_path / "kept")
         assert main(["job", "submit", "classify", *arguments]) == 0
-        refused = wait_until(stack, lambda job: job.state is Condition.REFUSED)
-        assert "is gone" in str(refused.error)
-        assert main(["status", *arguments]) == 1
-        assert "--empty" in capsys.readouterr().out
+        older = wait_until(stack, lambda job: job.state is Condition.HEALTHY)
+        assert older.started_from not in (None, savepoint)
+        assert "it is gone" in older.refused_states[0]
+        assert predicted(stack, 4) == 4, "from an older state it writes nothing again"
+        assert main(["job", "stop", "classify", *arguments]) == 0
 
         assert main(["job", "submit", "classify", "--from", str(tmp_path), *arguments]) == 2
         assert main(["job", "submit", "classify", "--from", str(kept), *arguments]) == 0
@@ -109,5 +112,7 @@ def test_a_job_resumes_from_what_it_has_and_is_refused_when_that_is_gone(tmp_pat
         stack.start()
         assert the_job(stack).state is Condition.REFUSED
         assert "predictions holds records" in str(the_job(stack).error)
+        assert main(["status", *arguments]) == 1
+        assert "--empty" in capsys.readouterr().out
     finally:
         stack.stop(savepoint=False)
