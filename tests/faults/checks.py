@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.audit import audit
 from stack.embedded import Stack
+from stack.state import StackState
 from store.committed import Ends, open_transactions, read_committed
 from tests.faults.load import Acknowledged
 from tests.faults.watch import Watch
@@ -102,7 +104,7 @@ def models_equal_a_replay(settings: Settings) -> Iterator[str]:
 
 def nothing_is_left_behind(stack: Stack) -> Iterator[str]:
     """F: no process but the stack's own, no transaction open, no commit failed."""
-    settings, state = stack.settings, stack.state()
+    settings, state = stack.settings, _known_state(stack)
     own = {state.pid, *stack.pids().values()}
     yield from (f"F: orphan process {line}" for line in processes_of(stack.folder.root, without=own))
     held = open_transactions(settings.kafka, [settings.topic_prefix + topic for topic in Topic])
@@ -111,6 +113,14 @@ def nothing_is_left_behind(stack: Stack) -> Iterator[str]:
     for job in state.jobs:
         if job.unanswered or job.checking:
             yield f"F: {job.unanswered} records of {job.job} are without output, says its status" + " (not known yet)" * job.checking
+
+
+def _known_state(stack: Stack) -> StackState:
+    """Return the state of the stack when nothing is being looked into any more; that begins some seconds after a recovery."""
+    deadline = time.monotonic() + 180
+    while any(job.checking for job in (state := stack.state()).jobs) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return state
 
 
 def processes_of(root: Path, *, without: set[int]) -> list[str]:

@@ -145,7 +145,6 @@ def _settled(load: Load, watch: Watch) -> list[str]:
 def judge(stack: Stack, load: Load, ends: Ends, watch: Watch) -> list[str]:
     """Return every violation of A to D and F, in words."""
     settings = stack.settings
-    _within(180, lambda: not any(job.checking for job in stack.state().jobs))
     families: list[Callable[[], Iterator[str]]] = [
         lambda: checks.events_are_answered_once(settings, load.ledger, ends, watch),
         lambda: checks.labels_are_accounted_for(settings, load.ledger, ends),
