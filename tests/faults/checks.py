@@ -118,8 +118,10 @@ def nothing_is_left_behind(stack: Stack) -> Iterator[str]:
 def _known_state(stack: Stack) -> StackState:
     """Return the state of the stack when nothing is being looked into any more; that begins some seconds after a recovery."""
     deadline = time.monotonic() + 180
-    while any(job.checking for job in (state := stack.state()).jobs) and time.monotonic() < deadline:
+    state = stack.state()
+    while any(job.checking for job in state.jobs) and time.monotonic() < deadline:
         time.sleep(0.5)
+        state = stack.state()
     return state
 
 
