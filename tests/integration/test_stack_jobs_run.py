@@ -93,7 +93,7 @@ def test_a_job_resumes_from_what_it_has_also_from_older_states_and_is_refused_wh
         assert main(["job", "submit", "classify", *arguments]) == 0
         older = wait_until(stack, lambda job: job.state is Condition.HEALTHY)
         assert older.started_from not in (None, savepoint)
-        assert "it is gone" in older.refused_states[0]
+        assert "cannot be read" in older.refused_states[0]
         assert predicted(stack, 4) == 4, "from an older state it writes nothing again"
         assert main(["job", "stop", "classify", *arguments]) == 0
 
