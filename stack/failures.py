@@ -93,7 +93,7 @@ class Failures:
 
     @property
     def cannot_restore(self) -> bool:
-        """Whether that has happened twice since the job was submitted; once may be an accident."""
+        """Whether that has happened twice since the job last ran, or was submitted; once may be an accident."""
         return len(self._restores) > 1
 
     def new_submission(self, state_time: int | None) -> None:

@@ -201,8 +201,11 @@ class JobKeeper:
             if failing:
                 self.state.error = rest.root_cause(flink_id) or self.state.error
                 self._failures.restore(rest.failed_restore(flink_id))
-        except (FlinkUnreachable, LookupError, TypeError, ValueError):
-            return  # Flink is starting or ending; it is asked again.
+        except FlinkUnreachable:
+            return  # It is starting or ending, and is asked again.
+        except (LookupError, TypeError, ValueError) as error:
+            self.state.error = f"Flink's answer is not understood: {error!r}"
+            return
         if not self._cleaned and self.state.checkpoints_completed:
             self._clean(flink_id)
 

@@ -114,5 +114,10 @@ def test_a_job_resumes_from_what_it_has_also_from_older_states_and_is_refused_wh
         assert "predictions holds records" in str(the_job(stack).error)
         assert main(["status", *arguments]) == 1
         assert "--empty" in capsys.readouterr().out
+
+        assert main(["job", "submit", "classify", "--empty", *arguments]) == 0
+        wait_until(stack, lambda job: job.state is Condition.HEALTHY)
+        send(stack, "6")
+        assert predicted(stack, 6) == 6, "without a state it reads everything, and writes what is missing"
     finally:
         stack.stop(savepoint=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 
 from schemas.parsing import encode
 from schemas.records import (
@@ -24,8 +26,9 @@ from schemas.records import (
     Scores,
     State,
 )
-from schemas.settings import Settings
+from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
+from stack.answers import Found, RunningCheck
 from stack.process import Part
 from store import rewind
 from store.committed import offsets_at, open_transactions, read_committed, tail_offsets
@@ -91,6 +94,30 @@ def test_the_newest_records_are_found_by_time(settings: Settings, producer: Kafk
         assert sorted(found) == list(range(max(0, 100 - wanted), 100))
     assert offsets_at(settings.kafka, topic, NOW - 50_000)[3] == 50
     assert offsets_at(settings.kafka, topic, NOW + 5000)[3] == 100
+
+
+def test_records_without_an_answer_are_found_up_to_where_the_job_has_read(
+    settings: Settings, producer: KafkaProducer, tmp_path: Path
+) -> None:
+    prefix, since = settings.topic_prefix, int(time.time() * 1000) - 60_000
+    for topic, job in ((Topic.EVENTS, "classify"), (Topic.FEEDBACK, "learn")):
+        for _ in range(6):
+            producer.send(prefix + topic, b"whatever it holds")
+        group = KafkaConsumer(bootstrap_servers=settings.kafka, group_id=f"{prefix}millrace-{job}", enable_auto_commit=False)
+        group.commit({TopicPartition(prefix + topic, 0): OffsetAndMetadata(5, "", -1)})
+        group.close()
+    for number in (0, 1, 3, 4):
+        at = Position(partition=0, offset=number)
+        producer.send(prefix + Topic.PREDICTIONS, encode(prediction(number)))
+        state = LabelState(event_id="e", task="default", state=State.TRAINED, feedback=FeedbackRef(at=at), label="a", time=NOW)
+        producer.send(prefix + Topic.LABEL_STATES, encode(state))
+    producer.flush()
+    for job in ("classify", "learn"):
+        # In a process of its own, as the supervisor asks; record 5 is not read yet.
+        check = RunningCheck(job, since, as_environment(settings), tmp_path / "answers.log")
+        while check.running:
+            time.sleep(0.1)
+        assert check.found() == Found(job, 5, [(0, 2)]), (tmp_path / "answers.log").read_text()
 
 
 def test_only_what_was_open_before_the_start_is_waited_for(

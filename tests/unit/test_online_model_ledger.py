@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from online_model.ledger import WAITING_MAX, Account, Decision, Incoming, Waits, expire, settle
+from online_model.ledger import MESSAGES_MAX, WAITING_MAX, Account, Decision, Incoming, Waits, expire, settle
 from schemas.records import Feedback, ModelVersion, Position, Prediction, State
 
 pytestmark = pytest.mark.unit
@@ -161,6 +162,15 @@ def test_label_without_event_is_an_orphan_for_good() -> None:
     assert left is not None
     assert settle(left, incoming(0, "a"), prediction(), now=101, waits=WAITS)[1] == []
     assert expire(left, now=1100) == (None, [])
+
+
+def test_only_so_many_messages_of_one_event_are_remembered() -> None:
+    account = Account()
+    for offset in range(MESSAGES_MAX + 5):
+        label = incoming(offset, "ab"[offset % 2])
+        label = msgspec.structs.replace(label, feedback=msgspec.structs.replace(label.feedback, feedback_id=f"m{offset}"))
+        account, _ = settle(account, label, prediction(), now=0, waits=WAITS)
+    assert [message for message, _ in account.messages] == [f"m{offset}" for offset in range(5, MESSAGES_MAX + 5)]
 
 
 def test_only_so_many_labels_of_one_event_wait_and_all_of_them_are_decided() -> None:
