@@ -16,7 +16,7 @@ from stack.schedule import Plan
 from store.committed import Ends, end_offsets
 from store.connect import KafkaUnavailable
 from tests.faults import checks
-from tests.faults.injections import Fault
+from tests.faults.campaign import Fault
 from tests.faults.load import Load
 from tests.faults.redis_check import redis_equals_a_recount
 from tests.faults.watch import Watch

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from stack.embedded import Stack
+from tests.faults.campaign import FAULTS, Fault
 from tests.faults.checks import processes_of
-from tests.faults.injections import FAULTS, Fault, mount_small_disk, unmount
+from tests.faults.injections import mount_small_disk, unmount
 from tests.faults.run import Result, run_fault, table
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
