@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="as JSON")
     status.set_defaults(func=_status)
     logs = commands.add_parser("logs", help="show the log of a part")
-    logs.add_argument("name", nargs="?", help="a part, `supervisor`, or `submit-JOB`; without it, the names are listed")
+    logs.add_argument("name", nargs="?", help="a part, `supervisor`, `submit` or `answers`; without it, the names are listed")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     logs.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="how many last lines (default: %(default)s)")
     logs.set_defaults(func=_logs)
