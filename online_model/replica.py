@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from online_model import snapshots
+from online_model.models import OwnModel, TextModel, build, restore
 from online_model.prequential import Prequential, scored
 from online_model.snapshots import SnapshotError
-from online_model.softmax import HashedSoftmax
+from online_model.specification import OWN
 from schemas.records import AnyLogEntry, LabelEntry, ModelVersion, Served
+from schemas.settings import Settings
 
 __all__ = ["LogGap", "Replica", "SnapshotError"]
 
@@ -32,15 +36,25 @@ class Replica:
         updated_at: time of the last label applied, epoch ms, 0 for none.
         model: the classifier.
         quality: the prequential evaluation of what was served.
+
+    Args:
+        model: the model's specification (see `online_model.specification`); SpecificationError if it is wrong.
+        memory_mib: memory of the own engine where the specification does not say it.
+        quality_window: labels in the sliding window of the scores.
     """
 
-    def __init__(self, task: str, *, memory_mib: int = 64, quality_window: int = 1000) -> None:
+    def __init__(self, task: str, *, model: str = OWN, memory_mib: int = 64, quality_window: int = 1000) -> None:
         self.task = task
         self.line = FIRST_LINE
         self.seq = 0
         self.updated_at = 0
-        self.model = HashedSoftmax(memory_mib)
+        self.model: TextModel = build(model, memory_mib=memory_mib)
         self.quality = Prequential(quality_window)
+
+    @classmethod
+    def configured(cls, settings: Settings, task: str) -> Replica:
+        """Return the replica of a task before the first entry of its log."""
+        return cls(task, model=settings.model, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)
 
     def apply(self, entry: AnyLogEntry) -> bool:
         """Apply the next entry of the log: score the served prediction, then learn. False if it was applied before.
@@ -71,41 +85,42 @@ class Replica:
 
     def snapshot(self) -> bytes:
         """Return the replica's state as bytes."""
+        model = self.model
         header = snapshots.Header(
             task=self.task,
             line=self.line,
             seq=self.seq,
             updated_at=self.updated_at,
-            settings=snapshots.ModelSettings(memory_mib=self.model.memory_mib, learning_rate=self.model.learning_rate),
-            classes=self.model.classes,
+            classes=model.classes,
             quality=self.quality.stored(),
         )
-        return snapshots.encode(header, self.model.arrays())
+        if isinstance(model, OwnModel):
+            settings = snapshots.ModelSettings(memory_mib=model.memory_mib, learning_rate=model.learning_rate)
+            header = msgspec.structs.replace(header, settings=settings)
+        else:
+            header = msgspec.structs.replace(header, model=model.specification)
+        return snapshots.encode(header, model.arrays())
 
     @classmethod
-    def from_snapshot(cls, data: bytes) -> Replica:
+    def from_snapshot(cls, data: bytes, *, allow_pickle: bool = False) -> Replica:
         """Return the replica that `snapshot` described.
 
+        Args:
+            allow_pickle: whether a model that is stored as a pickle may be loaded; a pickle can run any code.
+
         Raises:
-            SnapshotError: if the bytes are corrupt, foreign, or of another version.
+            SnapshotError: if the bytes are corrupt, foreign, of another version, or hold a pickle that is not allowed.
         """
         header, arrays = snapshots.decode(data)
         replica = cls(header.task)
         replica.line, replica.seq, replica.updated_at = header.line, header.seq, header.updated_at
         try:
-            replica.model = HashedSoftmax.from_arrays(
-                arrays,
-                header.classes,
-                memory_mib=header.settings.memory_mib,
-                learning_rate=header.settings.learning_rate,
-            )
+            replica.model = restore(snapshots.specification_of(header), header.classes, arrays, allow_pickle=allow_pickle)
             replica.quality = Prequential.from_stored(header.quality)
         except ValueError as error:
             raise SnapshotError(f"intact, but not a model: {error}") from error
         return replica
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over the model's classes and arrays: equal if and only if the models are, byte for byte."""
-        model = self.model
-        shape = f"{model.classes!r} {model.rows} {model.capacity}"
-        return snapshots.checksum(shape.encode(errors="surrogatepass"), model.arrays())
+        """Return a SHA-256 over what the model has learned: equal for equal models."""
+        return self.model.fingerprint()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from online_model.prequential import Evaluation
+from online_model.specification import OWN, Specification
 
 FORMAT = 1
 KEY = "millrace"  # the one key of the metadata: safetensors writes several in random order
@@ -38,7 +39,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         line: the model's line.
         seq: number of the last log entry applied.
         updated_at: time of the last label applied, epoch ms.
-        settings: parameters of the model.
+        settings: parameters of the own engine; absent for another model.
+        model: specification of another model; absent for the own engine.
         classes: the classes in order of appearance.
         quality: the prequential evaluation.
         sha256: checksum over the arrays and the rest of the header, hexadecimal.
@@ -49,7 +51,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     line: str
     seq: int
     updated_at: int
-    settings: ModelSettings
+    settings: ModelSettings | msgspec.UnsetType = msgspec.UNSET
+    model: str | msgspec.UnsetType = msgspec.UNSET
     classes: list[str]
     quality: Evaluation
     sha256: str = ""
@@ -75,6 +78,20 @@ def decode(data: bytes) -> tuple[Header, Arrays]:
     if header.sha256 != _checksum(header, arrays):
         raise SnapshotError("the checksum does not fit: the bytes are corrupt")
     return header, arrays
+
+
+def specification_of(header: Header) -> str:
+    """Return the specification of the snapshot's model.
+
+    Raises:
+        ValueError: if the header names none.
+    """
+    if header.model is not msgspec.UNSET:
+        return header.model
+    if header.settings is msgspec.UNSET:
+        raise ValueError("the header names no model")
+    parameters = msgspec.structs.asdict(header.settings).items()
+    return str(Specification(OWN, {name: str(value) for name, value in parameters}))
 
 
 def _header(data: bytes) -> Header:

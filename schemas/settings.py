@@ -42,7 +42,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_text_bytes: longest text of an event or of a self-contained label, in UTF-8 bytes; at most 1 MiB, so that all made of it fits
             into a record.
         proba_top: how many of the most probable classes a prediction carries.
-        model_memory_mib: memory of one model's arrays.
+        model: the classifier: `softmax`, the own engine, or any of River's, `river:MODULE.CLASS`; parameters after a question mark
+            (docs/models.md).
+        model_memory_mib: memory of one model's arrays, where the model is the own engine and does not say it itself.
+        allow_pickle: whether models of River are stored as snapshots, which are pickles: whoever can write to the artifact folder can
+            then run code in the jobs. Without it they are never stored, and each start learns the whole log again.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
         publish_interval_ms: predictions are written to Redis in batches of so long.
         learn_state_backend: where Flink keeps the predictions that wait for labels: RocksDB writes at a checkpoint what is new, the heap
@@ -69,7 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quality_window: Positive = 1000
     max_text_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 1024 * 1024
     proba_top: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] = "softmax"
     model_memory_mib: Positive = 64
+    allow_pickle: bool = False
     recent_predictions: Positive = 100_000
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
     learn_state_backend: Literal["rocksdb", "hashmap"] = "rocksdb"

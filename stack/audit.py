@@ -65,15 +65,14 @@ def audit(settings: Settings, task: str, say: Callable[[str], None] = lambda _: 
     result = Audit(task=task)
     waiting = _predictions(settings, task)
     say(f"task {task}: {len(waiting)} predictions to repeat")
-    artifacts = ArtifactFolder(settings.artifacts)
-    replica = Replica(task, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)
+    replica = Replica.configured(settings, task)
     due = iter(sorted(waiting, key=lambda p: p.model.seq))
     prediction = next(due, None)
     log = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
     for entry in log.entries(task):
         prediction = _repeat(replica, prediction, due, settings, result)
         if isinstance(entry, SnapshotEntry):
-            _compare_snapshot(replica, entry, artifacts, result)
+            _compare_snapshot(replica, entry, settings, result)
         replica.apply(entry)
     prediction = _repeat(replica, prediction, due, settings, result)
     if prediction is not None:
@@ -104,9 +103,10 @@ def _repeat(
     return prediction
 
 
-def _compare_snapshot(replica: Replica, entry: SnapshotEntry, artifacts: ArtifactFolder, result: Audit) -> None:
+def _compare_snapshot(replica: Replica, entry: SnapshotEntry, settings: Settings, result: Audit) -> None:
     try:
-        stored = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256))
+        data = ArtifactFolder(settings.artifacts).get(entry.address, entry.sha256)
+        stored = Replica.from_snapshot(data, allow_pickle=settings.allow_pickle)
     except ArtifactMissing:
         return  # old ones are removed
     except (ArtifactCorrupt, SnapshotError) as error:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
+from online_model.models import problems_of
+from online_model.specification import OWN
 from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
 from stack import kafka, redis
 from stack.errors import ConfigurationErrors, StackError
@@ -95,6 +97,8 @@ def make_plan(wish: Wish) -> StackPlan:
     java_home = _collect(problems, lambda: find_java_home(wish.java, wish.environment))
     external = {"kafka": wish.kafka, "redis": wish.redis, "flink": wish.flink}
     problems += _unreachable(wish)
+    # Also when another setting is wrong, and a model is not read: all that is wrong is said at once.
+    problems += problems_of(str(wish.settings.get("model") or wish.environment.get(f"{PREFIX}MODEL") or OWN))
     problems += [f"There is no job {job!r}: choose from {', '.join(JOBS)}." for job in wish.jobs if job not in JOBS]
     problems += [f"There is no port {name!r}: choose from {', '.join(NAMES)}." for name in wish.ports if name not in NAMES]
     needed = {"api", *(name for part, names in _OURS.items() if not external[part] for name in names)}

@@ -155,26 +155,30 @@ def partition_of(task: str, partitions: int) -> int:
 def load_replica(
     reader: ModelLogReader,
     artifacts: ArtifactFolder,
-    task: str,
+    new: Replica,
     *,
     up_to_seq: int | None = None,
-    memory_mib: int = 64,
-    quality_window: int = 1000,
+    allow_pickle: bool = False,
 ) -> Replica:
-    """Return the task's model: the newest intact snapshot, then the log after it.
+    """Return the model of the task of `new`: the newest intact snapshot of such a model, then the log after it.
 
     With `up_to_seq`, snapshots and entries beyond it are left out; a log that ends earlier gives a replica that stands
-    earlier (see its `seq`). A task without any entry gives a new replica.
+    earlier (see its `seq`). Without such a snapshot `new` itself learns the log from its beginning.
+
+    Args:
+        new: the replica as it is configured, before the first entry of the log.
+        allow_pickle: whether a snapshot that holds a pickle may be loaded.
 
     Raises:
         ModelUnavailable: if neither an intact snapshot nor the log's start is there.
         KafkaUnavailable: if the log cannot be read.
     """
-    start, replica = _from_snapshot(reader, artifacts, task, up_to_seq)
+    task = new.task
+    start, replica = _from_snapshot(reader, artifacts, new, up_to_seq, allow_pickle=allow_pickle)
     if replica is None:
         if reader.starts_late(task) and next(reader.entries(task), None) is None:
             raise ModelUnavailable(f"task {task}: the start of {reader.topic} was deleted and no snapshot is left; restore one of them")
-        replica = Replica(task, memory_mib=memory_mib, quality_window=quality_window)
+        replica = new
     return catch_up(replica, reader, start=start, up_to_seq=up_to_seq)
 
 
@@ -198,17 +202,24 @@ def catch_up(replica: Replica, reader: ModelLogReader, *, start: int | None = No
 
 
 def _from_snapshot(
-    reader: ModelLogReader, artifacts: ArtifactFolder, task: str, up_to_seq: int | None
+    reader: ModelLogReader, artifacts: ArtifactFolder, new: Replica, up_to_seq: int | None, *, allow_pickle: bool
 ) -> tuple[int | None, Replica | None]:
-    """Return the replica of the newest intact snapshot at or before `up_to_seq`, if there is one, after the offset of its announcement."""
+    """Return the replica of the newest intact snapshot at or before `up_to_seq`, if there is one, after the offset of its announcement.
+
+    A snapshot of a model that is configured otherwise is passed over: the log makes the configured one.
+    """
+    task, wanted = new.task, new.model.specification
     with closing(reader.snapshots(task)) as snapshots:
         for offset, entry in snapshots:
             if up_to_seq is not None and entry.at_seq > up_to_seq:
                 continue
             try:
-                replica = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256))
+                replica = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256), allow_pickle=allow_pickle)
             except (ArtifactMissing, ArtifactCorrupt, SnapshotError) as error:
                 log.warning("task %s: snapshot at seq %d is skipped: %s", task, entry.at_seq, error)
+                continue
+            if (made := replica.model.specification) != wanted:
+                log.warning("task %s: snapshot at seq %d is skipped: its model is %s, not %s", task, entry.at_seq, made, wanted)
                 continue
             if (replica.task, replica.seq) == (task, entry.at_seq):
                 return offset, replica

@@ -161,7 +161,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             # A task that is not configured any more may still have labels that wait.
             loaded = self._loaded.pop(task, None)
             replica = self._checked(self._load_replica(self._settings, task, None) if loaded is None else loaded)
-            self._snapshotters[task] = Snapshotter(self._settings, ArtifactFolder(self._settings.artifacts), now_ms())
+            self._snapshotters[task] = Snapshotter(self._settings, ArtifactFolder(self._settings.artifacts), replica, now_ms())
             self._replicas[task] = replica
         return self._replicas[task]
 

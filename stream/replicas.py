@@ -19,5 +19,5 @@ def replica_from_log(settings: Settings, task: str, known: Replica | None = None
     reader = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
     if known is not None:
         return catch_up(known, reader)
-    artifacts = ArtifactFolder(settings.artifacts)
-    return load_replica(reader, artifacts, task, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)
+    new = Replica.configured(settings, task)
+    return load_replica(reader, ArtifactFolder(settings.artifacts), new, allow_pickle=settings.allow_pickle)

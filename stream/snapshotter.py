@@ -9,18 +9,22 @@ from store.artifacts import ArtifactFolder
 
 
 class Snapshotter:
-    """Writes the snapshots of one task to artifact storage; keeps the newest few."""
+    """Writes the snapshots of one task to artifact storage; keeps the newest few.
 
-    def __init__(self, settings: Settings, artifacts: ArtifactFolder, now: int) -> None:
+    A model that can be stored only as a pickle is stored if that is allowed, and else never.
+    """
+
+    def __init__(self, settings: Settings, artifacts: ArtifactFolder, replica: Replica, now: int) -> None:
         self._settings = settings
+        self._writes = settings.allow_pickle or not replica.model.has_pickle
         self._artifacts = artifacts
         self._last = now
         self._labels = 0
 
     @property
     def pending(self) -> bool:
-        """Whether labels were learned since the last snapshot."""
-        return self._labels > 0
+        """Whether labels were learned since the last snapshot, if any is ever written."""
+        return self._writes and self._labels > 0
 
     def learned(self) -> None:
         """Count a label."""
@@ -29,7 +33,7 @@ class Snapshotter:
     def due(self, now: int) -> bool:
         """Whether so many labels were learned, or any label so long ago, that a snapshot is due."""
         late = now - self._last >= self._settings.snapshot_interval_s * 1000
-        return self._labels >= self._settings.snapshot_labels or (self.pending and late)
+        return self.pending and (late or self._labels >= self._settings.snapshot_labels)
 
     def write(self, replica: Replica, now: int) -> SnapshotEntry:
         """Store a snapshot of the replica, and return the entry that announces it."""

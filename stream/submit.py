@@ -16,6 +16,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from online_model.models import build as build_model
+from online_model.specification import SpecificationError
 from schemas.settings import Settings, SettingsError, read_settings
 from store.rewind import Rewind
 from stream.environment import Job, Placement
@@ -62,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--checkpoints (or MILLRACE_CHECKPOINTS) is needed: the folder for the job's checkpoints")
     try:
         settings = read_settings(os.environ)
-    except SettingsError as error:
+        build_model(settings.model)
+    except (SettingsError, SpecificationError) as error:
         print(error, file=sys.stderr)
         return 2
     if options.serve:

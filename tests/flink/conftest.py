@@ -83,6 +83,11 @@ def new_replica(settings: Settings, task: str, known: Replica | None = None) -> 
     return Replica(task, memory_mib=1, quality_window=settings.quality_window)
 
 
+def configured_replica(settings: Settings, task: str, known: Replica | None = None) -> Replica:
+    """Return the model of a task without a log, as the settings say."""
+    return Replica.configured(settings, task)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def flink_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Flink client in a JVM of its own, with the jars of the embedded stack."""

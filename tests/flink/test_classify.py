@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 from pyflink.table import Table
 
@@ -14,7 +15,7 @@ from schemas.records import DeadLetter, Event, FeedbackRef, LabelEntry, ModelVer
 from schemas.settings import Settings
 from stream.classify import classify
 from stream.environment import Environment, Job
-from tests.flink.conftest import Record, collect, new_replica, record
+from tests.flink.conftest import Record, collect, configured_replica, new_replica, record
 
 pytestmark = pytest.mark.flink
 
@@ -87,3 +88,26 @@ def test_broadcast_log_moves_the_model(environment: Environments, table: Tables,
     assert len(seqs) == EVENTS
     assert seqs == sorted(seqs)
     assert set(seqs) <= set(range(50))
+
+
+def test_a_classifier_of_river_predicts_in_the_job(environment: Environments, table: Tables, settings: Settings) -> None:
+    settings = msgspec.structs.replace(settings, model="river:naive_bayes.MultinomialNB?alpha=0.5")
+    env = environment(Job.CLASSIFY)
+
+    def taught(settings: Settings, task: str, known: Replica | None = None) -> Replica:
+        replica = configured_replica(settings, task)
+        for seq, (text, label) in enumerate([("good day", "greeting"), ("pay me now", "money"), ("", "money")] * 10, start=1):
+            replica.apply(entry(seq, text, label, task))
+        return replica
+
+    events = [record(encode(Event(event_id=str(n), text="good day")), n) for n in range(EVENTS)]
+    log = [record(encode(entry(seq, "day of pay", "money")), seq) for seq in range(31, 60)]
+    stream = classify(env.tables, table(env, events), table(env, log), settings, load=taught)
+    served = {p.model.seq: p for p in (record_parser(Prediction)(row.value) for row in collect(stream))}
+    straight = taught(settings, "default")
+    for seq in range(30, 60):
+        if seq in served:
+            assert served[seq].proba == straight.predict("good day", top=settings.proba_top).proba
+        straight.apply(entry(seq + 1, "day of pay", "money"))
+    assert served
+    assert set(served) <= set(range(30, 60))

@@ -11,13 +11,15 @@ import pytest
 from pyflink.datastream import DataStream
 from pyflink.table import Table
 
+from online_model.replica import Replica, SnapshotError
 from schemas.parsing import encode, parse_log_entry, record_parser
-from schemas.records import Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, State
+from schemas.records import Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, SnapshotEntry, State
 from schemas.settings import Settings
+from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
 from stream.environment import Environment, Job
 from stream.learn import learn
-from tests.flink.conftest import Out, Record, collect, collect_until, new_replica, record
+from tests.flink.conftest import Out, Record, collect, collect_until, configured_replica, new_replica, record
 
 pytestmark = pytest.mark.flink
 
@@ -173,3 +175,37 @@ def test_log_replays_to_the_learners_model(environment: Environments, table: Tab
         two.apply(entry)
     assert one.fingerprint() == two.fingerprint()
     assert one.predict("good day", top=2).label == "g"
+
+
+RIVER = "river:naive_bayes.MultinomialNB?alpha=0.5"
+
+
+@pytest.mark.parametrize("allow_pickle", [False, True])
+def test_a_classifier_of_river_learns_in_the_job(
+    environment: Environments, table: Tables, settings: Settings, *, allow_pickle: bool
+) -> None:
+    """It is stored only where pickles are allowed, and then the snapshot with the log after it is the model."""
+    settings = msgspec.structs.replace(settings, model=RIVER, allow_pickle=allow_pickle, snapshot_labels=15)
+    env = environment(Job.LEARN)
+    texts = ["good day to you", "pay me now", "hello there", "money money"]
+    predictions = [prediction(f"e{n}", n, text=texts[n % 4]) for n in range(40)]
+    labels = [feedback(f"e{n}", "gm"[n % 2], n) for n in range(40)]
+    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), settings, load=configured_replica))
+    log = [parse_log_entry(row.value) for row in rows if row.topic == "model-log"]
+    straight = configured_replica(settings, "default")
+    for entry in log:
+        straight.apply(entry)
+    assert straight.model.specification == RIVER
+    assert straight.predict("good money", top=2).label == "m"
+    snapshots = [entry for entry in log if isinstance(entry, SnapshotEntry)]
+    stored = ArtifactFolder(settings.artifacts)
+    assert (len(snapshots), len(stored.list())) == ((2, 2) if allow_pickle else (0, 0))
+    for announced in snapshots:
+        data = stored.get(announced.address, announced.sha256)
+        with pytest.raises(SnapshotError, match="MILLRACE_ALLOW_PICKLE"):
+            Replica.from_snapshot(data)
+        resumed = Replica.from_snapshot(data, allow_pickle=True)
+        for entry in log:
+            resumed.apply(entry)
+        assert resumed.fingerprint() == straight.fingerprint()
+        assert resumed.quality == straight.quality

@@ -92,7 +92,7 @@ def replica_of(entries: Iterable[AnyLogEntry]) -> Replica:
 
 
 def load(reader: ModelLogReader, artifacts: ArtifactFolder, up_to_seq: int | None = None) -> Replica:
-    return load_replica(reader, artifacts, TASK, up_to_seq=up_to_seq, memory_mib=1)
+    return load_replica(reader, artifacts, Replica(TASK, memory_mib=1), up_to_seq=up_to_seq)
 
 
 def with_snapshots(log: Log, artifacts: ArtifactFolder, labels: int, every: int) -> list[AnyLogEntry]:
@@ -216,3 +216,35 @@ def test_no_topic_and_no_broker_raise(kafka: str, artifacts: ArtifactFolder) -> 
         load(ModelLogReader(kafka, "no-such-topic"), artifacts)
     with pytest.raises(KafkaUnavailable, match="MILLRACE_KAFKA"):
         load(ModelLogReader("127.0.0.1:1", "x"), artifacts)
+
+
+def test_a_snapshot_of_another_model_than_the_configured_one_is_passed_over(
+    log: Log, reader: ModelLogReader, artifacts: ArtifactFolder
+) -> None:
+    entries = with_snapshots(log, artifacts, labels=20, every=10)
+    other = Replica(TASK, model="softmax?learning_rate=0.7", memory_mib=1)
+    loaded = load_replica(reader, artifacts, Replica(TASK, model=other.model.specification))
+    for entry in entries:
+        other.apply(entry)
+    assert loaded.snapshot() == other.snapshot()
+    assert loaded.fingerprint() != replica_of(entries).fingerprint()
+
+
+@pytest.mark.parametrize("allow_pickle", [False, True])
+def test_a_model_of_river_comes_back_from_its_pickle_or_from_the_whole_log(
+    log: Log, reader: ModelLogReader, artifacts: ArtifactFolder, *, allow_pickle: bool
+) -> None:
+    specification = "river:naive_bayes.MultinomialNB"
+    entries: list[AnyLogEntry] = [label(seq) for seq in range(1, 11)]
+    straight = Replica(TASK, model=specification)
+    for entry in entries:
+        straight.apply(entry)
+    entries.append(announced(11, 10, "a", artifacts.put("a", straight.snapshot())))
+    entries += [label(seq) for seq in range(12, 20)]
+    for entry in entries:
+        straight.apply(entry)
+    log.append(entries)
+    new = Replica(TASK, model=specification)
+    loaded = load_replica(reader, artifacts, new, allow_pickle=allow_pickle)
+    assert (loaded.seq, loaded.fingerprint(), loaded.quality) == (19, straight.fingerprint(), straight.quality)
+    assert (loaded is new) is not allow_pickle

@@ -44,7 +44,7 @@ def test_round_trip() -> None:
     replica = Replica.from_snapshot(good())
     assert replica.snapshot() == good() == taught(5).snapshot()
     assert replica.fingerprint() == taught(5).fingerprint()
-    assert replica.model.memory_mib == 1
+    assert replica.model.specification == Replica("t", memory_mib=1).model.specification
     assert replica.quality.window == 3
 
 

@@ -69,12 +69,21 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         redis=f"redis://127.0.0.1:{closed[1]}/0",
         flink=f"127.0.0.1:{closed[2]}",
         jobs=("classify", "cook"),
-        environment={"MILLRACE_QUALITY_WINDOW": "0", "MILLRACE_TASKS": "A"},
+        environment={"MILLRACE_QUALITY_WINDOW": "0", "MILLRACE_TASKS": "A", "MILLRACE_MODEL": "river:tree.Oak"},
     )
     with pytest.raises(ConfigurationErrors) as caught:
         make_plan(wish)
     said = caught.value.problems
-    for part in ("is Java 21", "Kafka at", "Redis at", "JobManager at", "no job 'cook'", "MILLRACE_QUALITY_WINDOW", "MILLRACE_TASKS"):
+    for part in (
+        "is Java 21",
+        "Kafka at",
+        "Redis at",
+        "JobManager at",
+        "no job 'cook'",
+        "MILLRACE_QUALITY_WINDOW",
+        "MILLRACE_TASKS",
+        "Oak",
+    ):
         assert any(part in line for line in said), part
     assert caught.value.exit_code == 2
 
