@@ -1,10 +1,9 @@
-"""Text to hashed features: words with marks, word pairs, and characters 2-5 inside word bounds, each group L2-normalised.
+"""Tokens to features: words with marks, word pairs, and characters 3-5 inside word bounds, each group L2-normalised.
 
-Works on any script. A word is a run of code points between boundaries. Boundaries are the ASCII characters other than
-letters and digits, and the common Unicode spaces and punctuation marks; everything else (letters of any script,
-combining marks, emoji) belongs to words. A boundary other than a space ("!", "#", "…") is a feature too, in the words'
-group, and pairs reach across it. Only the first `MAX_CODE_POINTS` code points of a text are read: that bounds the time
-of a prediction, whatever the length of the text.
+Every feature is a row of the model's table. Three groups have a norm of their own: tokens (a word with a digit counts as its
+shape, too: "90s" as "00s"), word pairs, and the n-grams of the distinct words with their edges. In scripts with much in one
+character, or without spaces between words, n-grams begin at two characters. A token that occurs n times has sqrt(n) times
+the value. Since n-grams stay inside a word, what they add to the scores is a function of the word.
 """
 
 from __future__ import annotations
@@ -13,182 +12,156 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from online_model import blocks, tokens
+from online_model.characters import DENSE, DIGIT
 from online_model.compiled import compiled
+from online_model.tokens import MAX_POINTS, N_PAIRS, N_TOKENS, N_WORDS, SECTIONS_USED, SYMBOL, TAGGED, WORD, Tokens
 
-MAX_CODE_POINTS = 8192
-"""How much of a text is read. Part of the model: a change needs a new snapshot format."""
+BIAS, TOKEN, SHAPE, PAIR, CHARACTERS, NAMED = range(6)
+"""Kinds of features: the one that every text has; a token; a word's shape; two words; an n-gram; a named number of the caller's."""
 
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint32]
-Values = npt.NDArray[np.float32]
+LONGEST = 5
+SHORTEST = 3
+SHORTEST_DENSE = 2
+"""Lengths of the n-grams, in characters; a word's edge counts as one."""
 
-_GROUPS = 3  # words, word pairs, characters
-_EDGE = 0x110000  # stands for a word's edge in character n-grams; no code point has this value
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+WEIGHTS = (1.0, 1.75, 1.1, 0.8)
+"""Norms of the groups: bias, tokens, pairs, n-grams. Chosen by experiment, as everything here: docs/decisions.md."""
+
+_BIAS, _TOKENS, _PAIRS, _CHARACTERS = WEIGHTS
+_EDGE = 0x110000  # stands for a word's edge in n-grams; no code point has this value
+_ZERO = 0x30
 _MIX = np.uint64(0xD6E8FEB86659FD93)
-_SEED = np.array([0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0], dtype=np.uint64)
-_SHIFT = np.uint64(32)
+_WORD_SEED = np.uint64(0x243F6A8885A308D3)
+_SHAPE_SEED = np.uint64(0x452821E638D01377)
+_NGRAM_SEED = np.uint64(0xA4093822299F31D0)
+_BITS = np.uint64(64)
+
+MOST = 16 * MAX_POINTS
+"""More features than any text has: tokens, shapes, pairs, and four n-grams for each character."""
+
+SECTIONS = ((MOST, np.int32), (MOST, np.float32), (MOST, np.int32), (MOST, np.int32), (MOST, np.int32), (8, np.int64))
+COUNT = 0  # place in the tally of features
 
 
-class _Counter(NamedTuple):
-    """An open-addressed hash table: `slots` holds indexes + 1 into the arrays of features, 0 where free."""
+class Features(NamedTuple):
+    """The features of a text.
 
-    slots: npt.NDArray[np.int32]
-    hashes: Hashes
-    counts: Values
-    groups: Bytes
-    used: npt.NDArray[np.int64]
-
-
-def extract(text: str) -> tuple[Hashes, Values]:
-    """Return the hash (32 bits) and the value of each distinct feature of `text`, in order of first occurrence.
-
-    A value is the square root of the feature's count, divided by the L2 norm of its group.
-
-    >>> hashes, values = extract("Ab ab")
-    >>> len(hashes), [round(float(v), 3) for v in values]
-    (8, [1.0, 0.408, 0.408, 0.408, 0.408, 0.408, 0.408, 1.0])
-    >>> extract("  ")[0].size
-    0
+    Attributes:
+        rows: the row of each in the table.
+        values: its value.
+        kinds: BIAS … NAMED.
+        starts: where it starts in `Tokens.points`; less than its token's start if it begins with the edge.
+        ends: where it ends there.
+        tally: how many there are.
     """
-    data = text[:MAX_CODE_POINTS].casefold().encode(errors="surrogatepass")
-    return _extract(np.frombuffer(data, dtype=np.uint8))
+
+    rows: blocks.Ints
+    values: blocks.Floats
+    kinds: blocks.Ints
+    starts: blocks.Ints
+    ends: blocks.Ints
+    tally: blocks.Longs
+
+
+def workspace() -> blocks.Block:
+    """Return the arrays in which texts are taken apart, one set for the process."""
+    return tokens.workspace(SECTIONS)
 
 
 @compiled
-def _decode(data: Bytes, points: npt.NDArray[np.int32]) -> int:
-    """Write the code points of UTF-8 `data` to `points`: 0 for a space, negative for a mark; return how many."""
-    count = 0
-    at = 0
-    while at < data.size:
-        lead = int(data[at])
-        length = 1 if lead < 0x80 else (2 if lead < 0xE0 else (3 if lead < 0xF0 else 4))
-        point = lead if length == 1 else lead & (0xFF >> (length + 1))
-        for i in range(1, length):
-            point = (point << 6) | (int(data[at + i]) & 0x3F)
-        if _is_space(point):
-            points[count] = 0
-        else:
-            points[count] = -point if _is_mark(point) else point
-        at += length
-        count += 1
-    return count
-
-
-@compiled
-def _is_space(point: int) -> bool:
-    """Whether a code point is a space or a control character (the common ones)."""
-    return point <= 0x20 or 0x80 <= point <= 0xA0 or 0x2000 <= point <= 0x200B or 0x2028 <= point <= 0x202F or point == 0x3000
-
-
-@compiled
-def _is_mark(point: int) -> bool:
-    """Whether a code point is punctuation or a symbol between words (the common ones; joiners are not)."""
-    if point < 0x80:
-        return not (0x30 <= point <= 0x39 or 0x61 <= point <= 0x7A or 0x41 <= point <= 0x5A)
-    if point < 0x2000:
-        return point <= 0xBF and point not in (0xAA, 0xB5, 0xBA)
-    if point < 0x2070:
-        return point not in (0x200C, 0x200D)
-    if point < 0xFF00:
-        return 0x3001 <= point <= 0x3003 or 0x3008 <= point <= 0x3020 or point in (0x3030, 0x30FB)
-    return point <= 0xFF0F or 0xFF1A <= point <= 0xFF20 or 0xFF3B <= point <= 0xFF40 or 0xFF5B <= point <= 0xFF65
-
-
-@compiled
-def _add(state: np.uint64, point: int) -> np.uint64:
-    """Return the hash state after one more code point."""
-    state = (state ^ np.uint64(point)) * _GOLDEN
-    return state ^ (state >> _SHIFT)
-
-
-@compiled
-def _count(state: np.uint64, group: int, counter: _Counter) -> None:
-    """Count one occurrence of the feature with this hash state."""
-    state = (state ^ (state >> _SHIFT)) * _MIX
-    state = (state ^ (state >> _SHIFT)) * _MIX
-    key = np.uint32(state >> _SHIFT)
-    mask = counter.slots.size - 1
-    slot = np.int64(key) & mask
-    while counter.slots[slot] != 0:
-        index = counter.slots[slot] - 1
-        if counter.hashes[index] == key:
-            counter.counts[index] += np.float32(1.0)
-            return
-        slot = (slot + 1) & mask
-    used = counter.used[0]
-    counter.slots[slot] = used + 1
-    counter.hashes[used] = key
-    counter.counts[used] = np.float32(1.0)
-    counter.groups[used] = group
-    counter.used[0] = used + 1
-
-
-@compiled
-def _count_characters(points: npt.NDArray[np.int32], start: int, end: int, counter: _Counter) -> None:
-    """Count the n-grams of 2 to 5 characters of the word `points[start:end]` with its two edges."""
-    for first in range(start - 1, end):
-        state = _SEED[2]
-        for i in range(first, min(first + 5, end + 1)):
-            state = _add(state, points[i] if start <= i < end else _EDGE)
-            if i > first:
-                _count(state, 2, counter)
-
-
-@compiled
-def _count_all(points: npt.NDArray[np.int32], size: int, counter: _Counter) -> None:
-    """Count the features of `points[:size]`; `points[size]` must be 0, so that the last word ends."""
-    start = 0
-    previous = np.uint64(0)
-    for at in range(size + 1):
-        if points[at] > 0:
-            continue
-        if at > start:
-            word = _SEED[0]
-            for i in range(start, at):
-                word = _add(word, points[i])
-            _count(word, 0, counter)
-            if previous != 0:
-                _count((previous * _GOLDEN ^ word) * _GOLDEN ^ _SEED[1], 1, counter)
-            previous = word
-            _count_characters(points, start, at, counter)
-        if points[at] < 0:
-            _count(_add(_SEED[0], -points[at]), 0, counter)
-        start = at + 1
-
-
-@compiled
-def _extract(data: Bytes) -> tuple[Hashes, Values]:
-    points = np.empty(data.size + 1, np.int32)
-    size = _decode(data, points)
-    points[size] = 0
-    bound = 6 * size + 1  # a word of n code points has at most 4n n-grams, 1 word, 1 pair
-    capacity = 64
-    while capacity < 2 * bound:
-        capacity *= 2
-    counter = _Counter(
-        np.zeros(capacity, np.int32),
-        np.empty(bound, np.uint32),
-        np.empty(bound, np.float32),
-        np.empty(bound, np.uint8),
-        np.zeros(1, np.int64),
+def opened(at: blocks.Directory) -> Features:
+    """Return the sections of a workspace that hold features."""
+    first = SECTIONS_USED
+    return Features(
+        blocks.ints(at, first),
+        blocks.floats(at, first + 1),
+        blocks.ints(at, first + 2),
+        blocks.ints(at, first + 3),
+        blocks.ints(at, first + 4),
+        blocks.longs(at, first + 5),
     )
-    _count_all(points, size, counter)
-    used = counter.used[0]
-    return counter.hashes[:used].copy(), _normalise(counter.counts[:used], counter.groups[:used])
 
 
 @compiled
-def _normalise(counts: Values, groups: Bytes) -> Values:
-    """Return the square roots of the counts, each divided by the norm of its group."""
-    squares = np.zeros(_GROUPS, np.float64)
-    for i in range(counts.size):
-        squares[groups[i]] += np.float64(counts[i])
-    norms = np.sqrt(squares)
-    values = np.empty(counts.size, np.float32)
-    for i in range(counts.size):
-        count = np.float64(counts[i])
-        values[i] = (1.0 if count == 1.0 else math.sqrt(count)) / norms[groups[i]]
-    return values
+def row_of(state: np.uint64, bits: int) -> int:
+    """Return the row that a hash state selects among 2^bits: the highest bits, so that rows 2r and 2r + 1 fold to row r."""
+    if bits == 0:
+        return 0
+    return np.int64((state * _MIX) >> (_BITS - np.uint64(bits)))
+
+
+@compiled
+def bias_row(bits: int) -> int:
+    """Return the row of the feature that every text has."""
+    return row_of(_SHAPE_SEED, bits)
+
+
+@compiled
+def shape_row(found: Tokens, start: int, end: int, bits: int) -> int:
+    """Return the row of a word's shape: its letters, with 0 for each digit."""
+    state = _SHAPE_SEED
+    for i in range(start, end):
+        state = tokens.mixed(state, _ZERO if found.classes[i] == DIGIT else found.points[i])
+    return row_of(state, bits)
+
+
+@compiled
+def add_ngrams(found: Tokens, start: int, end: int, bits: int, features: Features, at: int) -> int:
+    """List the n-grams of a word from place `at` on; return the place after them."""
+    for first in range(start - 1, end):
+        state = _NGRAM_SEED
+        shortest = SHORTEST_DENSE if first >= start and found.classes[first] == DENSE else SHORTEST
+        for i in range(first, min(first + LONGEST, end + 1)):
+            state = tokens.mixed(state, found.points[i] if start <= i < end else _EDGE)
+            if i - first + 1 >= shortest:
+                features.rows[at] = row_of(state, bits)
+                features.starts[at], features.ends[at] = first, i + 1
+                at += 1
+    return at
+
+
+@compiled
+def _add(features: Features, at: int, row: int, value: float, kind: int, start: int, end: int) -> int:
+    features.rows[at], features.values[at], features.kinds[at] = row, value, kind
+    features.starts[at], features.ends[at] = start, end
+    return at + 1
+
+
+@compiled
+def add_bias(bits: int, features: Features) -> None:
+    """List the feature that every text has, and no other."""
+    features.tally[COUNT] = _add(features, 0, bias_row(bits), _BIAS, BIAS, 0, 0)
+
+
+@compiled
+def factors(n_tokens: int, n_pairs: int, n_ngrams: int) -> tuple[float, float, float]:
+    """Return what the values of tokens, pairs and n-grams are multiplied by, given how many occurrences there are of each."""
+    return (_TOKENS / math.sqrt(max(n_tokens, 1)), _PAIRS / math.sqrt(max(n_pairs, 1)), _CHARACTERS / math.sqrt(max(n_ngrams, 1)))
+
+
+@compiled
+def add_all(found: Tokens, bits: int, features: Features) -> None:
+    """List the features of the text that was tokenised last."""
+    add_bias(bits, features)
+    at, ngrams = 1, 0
+    for number in range(found.tally[N_TOKENS]):
+        start, end, count = found.starts[number], found.ends[number], found.counts[number]
+        value = math.sqrt(count)
+        at = _add(features, at, row_of(found.hashes[number], bits), value, TOKEN, start, end)
+        if found.digits[number]:
+            at = _add(features, at, shape_row(found, start, end, bits), value, SHAPE, start, end)
+        if found.kinds[number] == WORD:
+            after = add_ngrams(found, start, end, bits, features, at)
+            ngrams += count * (after - at)
+            features.values[at:after] = value
+            features.kinds[at:after] = CHARACTERS
+            at = after
+    of_token, of_pair, of_ngram = factors(found.tally[N_WORDS], found.tally[N_PAIRS], ngrams)
+    for i in range(1, at):
+        features.values[i] *= np.float32(of_ngram if features.kinds[i] == CHARACTERS else of_token)
+    for number in range(found.tally[N_PAIRS]):
+        row = row_of(found.pairs[number], bits)
+        at = _add(features, at, row, of_pair, PAIR, found.pair_starts[number], found.pair_ends[number])
+    features.tally[COUNT] = at

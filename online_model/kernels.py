@@ -1,127 +1,155 @@
-"""The model's inner loops. Sums run in a fixed order in float64, and `exp` is our own, so that bytes do not depend on the CPU."""
+"""The model's entry points for Python: probabilities, the most probable classes, and a label learned.
+
+Each is one call, since the workspace belongs to the whole process: what a kernel leaves there may be gone at the next one.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from online_model import blocks, calibration, features, scoring, tokens
 from online_model.compiled import compiled
+from online_model.features import COUNT, NAMED, Features, add_all, add_bias
+from online_model.scoring import BITS, CLASSES, VERSION, WIDTH, Model, score_listed, score_text
+from online_model.tokens import tokenise
 
-Table = npt.NDArray[np.float32]
-Hashes = npt.NDArray[np.uint32]
-Values = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
+SMOOTHING = 0.02
+"""Share of a label that is spread over all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016)."""
 
-_LOG2E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01  # fdlibm's split: k * high is exact for |k| < 2^20
-_LN2_LOW = 1.90821492927058770002e-10
-_LOWEST = -700.0
-_HALVES = np.array([2.0**-k for k in range(1023)], dtype=np.float64)
-_SMALLEST_ERROR = 1e-9  # smaller ones are zero: their squares would be denormal floats, which some CPUs flush to zero
-_EPSILON = np.float32(1e-3)
+LEAST_ERROR = 0.003
+"""Errors below it are not learned: what is right stays, and with many classes a label touches few."""
+
+_SMALLEST_STEP = 1e-9  # smaller ones are zero: their squares would be denormal floats, which some CPUs flush to zero
+_EPSILON = 1e-3
 
 
 @compiled
-def exp(x: float) -> float:
-    """Return e^x for x <= 0, from basic operations only; 0 below -700. Relative error below 1e-15.
+def predict(model_at: blocks.Directory, work_at: blocks.Directory, data: bytes) -> None:
+    """Write the probabilities of the classes for the UTF-8 text `data` to the model's scores."""
+    model = scoring.opened(model_at)
+    score_text(model, tokens.opened(work_at), features.opened(work_at), data)
+    calibration.calibrated(model.scores[: model.info[CLASSES]], model.calibrator)
 
-    Range reduction as in fdlibm's `e_exp.c`, then the Taylor series to the 13th power on |r| <= ln(2)/2.
+
+@compiled
+def predict_named(model_at: blocks.Directory, work_at: blocks.Directory, rows: blocks.Ints, values: blocks.Floats) -> None:
+    """Write the probabilities of the classes for features given by row and value to the model's scores."""
+    model, listed = scoring.opened(model_at), features.opened(work_at)
+    _list_named(model, listed, rows, values)
+    score_listed(model, listed)
+    calibration.calibrated(model.scores[: model.info[CLASSES]], model.calibrator)
+
+
+@compiled
+def most_probable(model_at: blocks.Directory, order: blocks.Longs, proba: blocks.Doubles) -> int:
+    """Write the most probable classes of the last prediction, most probable first, and their probabilities; return how many.
+
+    Probabilities are rounded to 6 decimals. Of equal ones the class that appeared first comes first. The model's scores are used up.
     """
-    if x < _LOWEST:
-        return 0.0
-    k = math.floor(x * _LOG2E + 0.5)
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    total = 1.0
-    for i in range(13, 0, -1):
-        total = 1.0 + total * r / i
-    if k > 0:
-        return total
-    return float(total * _HALVES[-int(k)])
+    scores, classes = blocks.doubles(model_at, scoring.SCORES), blocks.longs(model_at, 0)[CLASSES]
+    kept = min(order.size, classes)
+    for place in range(kept):
+        best = 0
+        for c in range(1, classes):
+            if scores[c] > scores[best]:
+                best = c
+        order[place] = best
+        proba[place] = math.floor(scores[best] * 1e6 + 0.5) / 1e6
+        scores[best] = -1.0
+    return kept
 
 
 @compiled
-def probabilities(hashes: Hashes, values: Values, table: Table, classes: int) -> Floats:
-    """Return the softmax over the first `classes` columns of the rows that the features select."""
-    mask = table.shape[0] - 1
-    scores = np.zeros(classes, np.float64)
-    for i in range(hashes.size):
-        row = np.int64(hashes[i]) & mask
-        value = np.float64(values[i])
-        for c in range(classes):
-            scores[c] += value * np.float64(table[row, c])
+def learn(model_at: blocks.Directory, work_at: blocks.Directory, data: bytes, target: int, weight: float, rate: float) -> None:
+    """Learn that the UTF-8 text `data` belongs to class `target`."""
+    model, found, listed = scoring.opened(model_at), tokens.opened(work_at), features.opened(work_at)
+    tokenise(found, data)
+    add_all(found, model.info[BITS], listed)
+    _learn_listed(model, listed, target, weight, rate)
+
+
+@compiled
+def learn_named(
+    model_at: blocks.Directory,
+    work_at: blocks.Directory,
+    rows: blocks.Ints,
+    values: blocks.Floats,
+    target: int,
+    weight: float,
+    rate: float,
+) -> None:
+    """Learn that features given by row and value belong to class `target`."""
+    model, listed = scoring.opened(model_at), features.opened(work_at)
+    _list_named(model, listed, rows, values)
+    _learn_listed(model, listed, target, weight, rate)
+
+
+@compiled
+def listed(
+    model_at: blocks.Directory, work_at: blocks.Directory, data: bytes
+) -> tuple[blocks.Ints, blocks.Floats, blocks.Ints, blocks.Ints, blocks.Ints, blocks.Ints]:
+    """Return rows, values, kinds, starts and ends of the features of the UTF-8 text `data`, and its folded code points."""
+    found, all_of_it = tokens.opened(work_at), features.opened(work_at)
+    tokenise(found, data)
+    add_all(found, blocks.longs(model_at, 0)[BITS], all_of_it)
+    n = all_of_it.tally[COUNT]
+    rows, values, kinds = all_of_it.rows[:n].copy(), all_of_it.values[:n].copy(), all_of_it.kinds[:n].copy()
+    return rows, values, kinds, all_of_it.starts[:n].copy(), all_of_it.ends[:n].copy(), found.points[: found.tally[tokens.N_POINTS]].copy()
+
+
+@compiled
+def _list_named(model: Model, listed: Features, rows: blocks.Ints, values: blocks.Floats) -> None:
+    add_bias(model.info[BITS], listed)
+    for i in range(min(rows.size, listed.rows.size - 1)):
+        listed.rows[i + 1], listed.values[i + 1], listed.kinds[i + 1] = rows[i], values[i], NAMED
+        listed.tally[COUNT] += 1
+
+
+@compiled
+def _learn_listed(model: Model, listed: Features, target: int, weight: float, rate: float) -> None:
+    """Teach the calibrator, then the table.
+
+    One step of AdaGrad (Duchi, Hazan, Singer 2011) on the weighted log loss, with one sum of squares for each row.
+    """
+    classes = model.info[CLASSES]
+    score_listed(model, listed)
+    calibration.update(model.scores[:classes], target, weight, model.calibrator)
+    square = _errors(model, target, weight)
+    model.info[VERSION] += 1
+    if square > 0.0:
+        _step(model, listed, square * 2.0 / classes, rate)
+
+
+@compiled
+def _errors(model: Model, target: int, weight: float) -> float:
+    """Write the weighted errors of the uncalibrated probabilities; return the sum of their squares."""
+    scores, classes = model.scores, model.info[CLASSES]
     highest = scores[0]
     for c in range(1, classes):
         highest = max(highest, scores[c])
     total = 0.0
     for c in range(classes):
-        scores[c] = exp(scores[c] - highest)
+        scores[c] = calibration.exp(scores[c] - highest)
         total += scores[c]
+    square, spread = 0.0, SMOOTHING / classes
     for c in range(classes):
-        scores[c] /= total
-    return scores
+        error = scores[c] / total - spread - (1.0 - SMOOTHING if c == target else 0.0)
+        error = 0.0 if abs(error) < LEAST_ERROR or abs(error * weight) < _SMALLEST_STEP else error * weight
+        model.errors[c] = np.float32(error)
+        square += error * error
+    return square
 
 
 @compiled
-def most_probable(hashes: Hashes, values: Values, table: Table, classes: int, top: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the `top` most probable classes, most probable first, and their probabilities rounded to 6 decimals.
-
-    Of equal probabilities the class that appeared first comes first.
-    """
-    proba = probabilities(hashes, values, table, classes)
-    kept = min(top, classes)
-    order = np.empty(kept, np.int64)
-    rounded = np.empty(kept, np.float64)
-    for place in range(kept):
-        best = 0
-        for c in range(1, classes):
-            if proba[c] > proba[best]:
-                best = c
-        order[place] = best
-        rounded[place] = math.floor(proba[best] * 1e6 + 0.5) / 1e6
-        proba[best] = -1.0
-    return order, rounded
-
-
-@compiled
-def learn(
-    hashes: Hashes,
-    values: Values,
-    table: Table,
-    squares: Table,
-    classes: int,
-    target: int,
-    weight: float,
-    rate: float,
-) -> None:
-    """One AdaGrad step (Duchi, Hazan, Singer 2011) on the weighted log loss of class `target`, in place."""
-    mask = table.shape[0] - 1
-    errors = probabilities(hashes, values, table, classes)
-    errors[target] -= 1.0
-    steps = np.empty(classes, np.float32)
-    for c in range(classes):
-        error = errors[c] * weight
-        steps[c] = np.float32(error) if abs(error) >= _SMALLEST_ERROR else np.float32(0.0)
-    step = np.float32(rate)
-    for i in range(hashes.size):
-        row = np.int64(hashes[i]) & mask
-        value = values[i]
-        for c in range(classes):
-            gradient = steps[c] * value
-            squares[row, c] += gradient * gradient
-            table[row, c] -= step * gradient / np.sqrt(squares[row, c] + _EPSILON)
-
-
-@compiled
-def touched_rows(table: Table, squares: Table, classes: int) -> npt.NDArray[np.int64]:
-    """Return the numbers of the rows that are not all zero, in ascending order."""
-    rows = np.empty(table.shape[0], np.int64)
-    count = 0
-    for row in range(table.shape[0]):
-        for c in range(classes):
-            if table[row, c] != 0.0 or squares[row, c] != 0.0:
-                rows[count] = row
-                count += 1
-                break
-    return rows[:count].copy()
+def _step(model: Model, listed: Features, square: float, rate: float) -> None:
+    width = model.info[WIDTH]
+    for i in range(listed.tally[COUNT]):
+        row, value = np.int64(listed.rows[i]), np.float64(listed.values[i])
+        total = np.float64(model.squares[row]) + value * value * square
+        model.squares[row] = np.float32(total)
+        step = np.float32(rate * value / math.sqrt(total + _EPSILON))
+        start = row * width
+        for c in range(width):
+            model.table[start + c] -= step * model.errors[c]

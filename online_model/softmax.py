@@ -1,55 +1,77 @@
-"""A linear softmax over hashed n-grams as a River classifier: deterministic, of bounded memory, learns one text at a time."""
+"""A linear softmax over hashed n-grams as a River classifier: deterministic, of fixed memory, learns one text at a time."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from river import base
 
-from online_model import features, kernels
+from online_model import calibration, features, kernels, scoring
+from online_model.blocks import Block
 
-FIRST_CAPACITY = 8
-MIN_ROWS = 1024
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CLASSES = 10_000
+"""Further classes are not learned: they would leave too little room for those that are."""
 
 Arrays = dict[str, npt.NDArray[Any]]
+Sample = str | dict[Any, Any]
+
+_LARGEST, _SMALLEST = 1e9, 1e-9  # values of named features: beyond, squares would overflow or be denormal
+_MOST_BALANCE = 10.0
 
 
-class HashedSoftmax(base.Classifier):
-    """Multinomial logistic regression on hashed words, word pairs and characters 2-5, trained with AdaGrad.
+class HashedSoftmax(base.MiniBatchClassifier):
+    """Multinomial logistic regression on hashed words, word pairs and characters, trained with AdaGrad, calibrated online.
 
-    Weights and AdaGrad's sums of squares are float32 tables of `rows` times `capacity`. The capacity starts at 8 classes
-    and doubles when they outgrow it; then the rows halve, rows r and r + rows/2 being added together, so that memory
-    stays within the budget (below 1,024 rows the budget gives way). The same labels in the same order give the same
-    bytes, on every CPU. Not thread-safe: whoever shares a model between threads must take turns.
+    What is learned lies in one float32 table of `rows` times `capacity`, with a sum of squares for each row (AdaGrad by rows). The
+    capacity starts at 2 classes and grows when they outgrow it; then the rows halve until memory fits, rows 2r and 2r + 1 being added
+    together. The same labels in the same order give the same bytes, on every CPU. Not thread-safe: whoever shares a model between
+    threads must take turns.
+
+    Samples are texts, or dicts of named features: numbers as they are, anything else as an indicator of name and value.
 
     Args:
-        memory_mib: budget for the two tables in MiB; the number of rows is the largest power of two that fits.
+        memory_mib: memory of everything that grows or is kept, in MiB; a workspace of 5 MiB is shared by all models of a process.
         learning_rate: step size of AdaGrad.
+        balance: weights of labels by the rarity of their class, from 0 (none) to 1 (all classes weigh the same in sum).
 
     >>> model = HashedSoftmax(memory_mib=1)
     >>> model.predict_proba_one("good morning")
     {}
-    >>> for text, label in [("good morning", "hello"), ("see you", "bye")]:
+    >>> for text, label in [("good morning", "hello"), ("see you later", "bye"), ("good evening", "hello")]:
     ...     model.learn_one(text, label)
-    >>> model.predict_one("Good evening!")
+    >>> model.predict_one("Good day!")
     'hello'
     """
 
-    def __init__(self, memory_mib: int = 64, learning_rate: float = 0.2) -> None:
-        if memory_mib < 1 or not learning_rate > 0:
-            raise ValueError(f"memory_mib={memory_mib} must be at least 1 and learning_rate={learning_rate} positive")
+    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0) -> None:
+        if memory_mib < 1 or not 0 < learning_rate < math.inf or not 0 <= balance <= 1:
+            raise ValueError(f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1")
         self.memory_mib = memory_mib
         self.learning_rate = learning_rate
-        self.classes: list[str] = []
-        self._index: dict[str, int] = {}
-        self._allocate(FIRST_CAPACITY)
+        self.balance = balance
+        self._start([], capacity_for(0))
 
-    def _allocate(self, capacity: int) -> None:
-        rows = rows_within(self.memory_mib, capacity)
-        self._table = np.zeros((rows, capacity), dtype=np.float32)
-        self._squares = np.zeros((rows, capacity), dtype=np.float32)
+    def _start(self, classes: list[Any], capacity: int) -> None:
+        self.classes = classes
+        self._index = {name: index for index, name in enumerate(classes)}
+        bits, kept = sizes(self.memory_mib, capacity)
+        self._block = Block(scoring.sections(bits, capacity, kept))
+        model = scoring.Model(*self._block.arrays)
+        self._info, self._squares, self._calibrator, self._counts = model.info, model.squares, model.calibrator, model.counts
+        self._table = model.table.reshape(-1, capacity)
+        self._scores = model.scores
+        self._info[[scoring.BITS, scoring.WIDTH, scoring.CLASSES, scoring.VERSION]] = bits, capacity, len(classes), 1
+        self._calibrator[:] = calibration.initial()
+        self._at = self._block.directory
+        self._work = features.workspace().directory
 
     @property
     def _multiclass(self) -> bool:
@@ -57,111 +79,219 @@ class HashedSoftmax(base.Classifier):
 
     @property
     def rows(self) -> int:
-        """Rows of the tables: a power of two."""
+        """Rows of the table: a power of two."""
         return int(self._table.shape[0])
 
     @property
     def capacity(self) -> int:
-        """Classes for which the tables have room."""
+        """Classes for which the table has room."""
         return int(self._table.shape[1])
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the model's arrays."""
+        return self._block.size
+
     # River's signatures say dict, though its own text models take strings; so does this one.
-    def learn_one(self, x: str, y: str, w: float = 1.0) -> None:  # type: ignore[override]  # River says dict, texts are str
-        """Learn that text `x` has label `y`, with weight `w` on its loss."""
+    def learn_one(self, x: Sample, y: Hashable, w: float = 1.0) -> None:  # type: ignore[override]  # as above
+        """Learn that sample `x` has label `y`, with weight `w` on its loss."""
         target = self._index.get(y)
         if target is None:
+            if len(self.classes) == MOST_CLASSES:
+                return
             target = self._add_class(y)
-        hashes, values = features.extract(x)
-        kernels.learn(hashes, values, self._table, self._squares, len(self.classes), target, float(w), self.learning_rate)
+        weight = float(w) * self._balancing(target)
+        if isinstance(x, str):
+            kernels.learn(self._at, self._work, encoded(x), target, weight, self.learning_rate)
+        else:
+            kernels.learn_named(self._at, self._work, *self._named(x), target, weight, self.learning_rate)
+        self._counts[target] += w
 
-    def predict_proba_one(self, x: str) -> dict[str, float]:  # type: ignore[override]  # River says dict, texts are str
+    def predict_proba_one(self, x: Sample) -> dict[Any, float]:  # type: ignore[override]  # as above
         """Return the probability of each known class, in order of their appearance; empty if none is known."""
-        if not self.classes:
-            return {}
-        hashes, values = features.extract(x)
-        proba = kernels.probabilities(hashes, values, self._table, len(self.classes))
-        return dict(zip(self.classes, proba.tolist(), strict=True))
+        self._predict(x)
+        return dict(zip(self.classes, self._scores.tolist(), strict=False))  # the scores end with unused columns
 
-    def predict_top(self, x: str, top: int) -> dict[str, float]:
+    def predict_top(self, x: str, top: int) -> dict[Any, float]:
         """Return the `top` most probable classes, most probable first, probabilities rounded to 6 decimals."""
         if not self.classes:
             return {}
-        hashes, values = features.extract(x)
-        order, proba = kernels.most_probable(hashes, values, self._table, len(self.classes), top)
+        self._predict(x)
+        order, proba = np.empty(top, np.int64), np.empty(top, np.float64)
+        kept = kernels.most_probable(self._at, order, proba)
         classes = self.classes
-        return {classes[c]: p for c, p in zip(order.tolist(), proba.tolist(), strict=True)}
+        return {classes[c]: p for c, p in zip(order[:kept].tolist(), proba.tolist(), strict=False)}
 
-    def predict_one(self, x: str) -> str | None:  # type: ignore[override]  # River says dict, texts are str
+    def predict_one(self, x: Sample) -> Any:  # type: ignore[override]  # noqa: ANN401 - labels are of any type
         """Return the most probable class, or None if none is known."""
-        return next(iter(self.predict_top(x, 1)), None)
+        if not self.classes:
+            return None
+        self._predict(x)
+        return self.classes[int(self._scores[: len(self.classes)].argmax())]
 
-    def _add_class(self, name: str) -> int:
+    def _predict(self, x: Sample) -> None:
+        if isinstance(x, str):
+            if self.classes:
+                kernels.predict(self._at, self._work, encoded(x))
+        elif self.classes:
+            kernels.predict_named(self._at, self._work, *self._named(x))
+
+    def learn_many(self, X: pd.DataFrame | pd.Series, y: pd.Series) -> None:  # noqa: N803 - River's name
+        """Learn each row, in order: a Series of texts, or a DataFrame of named features."""
+        for x, label in zip(samples(X), y, strict=True):
+            self.learn_one(x, label)
+
+    def predict_proba_many(self, X: pd.DataFrame | pd.Series) -> pd.DataFrame:  # noqa: N803 - River's name
+        """Return a row of probabilities for each row, and a column for each known class."""
+        import pandas as pd  # noqa: PLC0415 - 0.4 s that a job does not need
+
+        return pd.DataFrame([self.predict_proba_one(x) for x in samples(X)], index=X.index, columns=self.classes)
+
+    def _named(self, x: dict[Any, Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return rows and values of named features, in an order that does not depend on the dict's."""
+        bits = int(self._info[scoring.BITS])
+        found = sorted(_named_feature(name, value) for name, value in x.items())
+        rows = np.array([key >> (64 - bits) for key, _ in found], np.int32)
+        return rows, np.array([value for _, value in found], np.float32)
+
+    def _balancing(self, target: int) -> float:
+        if self.balance == 0.0:
+            return 1.0
+        counts = self._counts[: len(self.classes)]
+        rarity = (float(counts.sum()) + 1.0) / (len(self.classes) * (float(counts[target]) + 1.0))
+        return float(min(_MOST_BALANCE, 1.0 + self.balance * (rarity - 1.0)))
+
+    def _add_class(self, name: Hashable) -> int:
         if len(self.classes) == self.capacity:
             self._grow()
         self._index[name] = len(self.classes)
         self.classes.append(name)
+        self._info[scoring.CLASSES] = len(self.classes)
         return self._index[name]
 
     def _grow(self) -> None:
-        old = (self._table, self._squares)
-        used = self.capacity
-        self._allocate(2 * used)
-        for source, target in zip(old, (self._table, self._squares), strict=True):
-            target[:, :used] = source if len(source) == self.rows else source[: self.rows] + source[self.rows :]
+        table, squares, counts, calibrator = self._table, self._squares, self._counts, self._calibrator.copy()
+        self._start(self.classes, capacity_for(len(self.classes) + 1))
+        while len(table) > self.rows:
+            table, squares = table[0::2] + table[1::2], squares[0::2] + squares[1::2]
+        self._table[:, : table.shape[1]] = table
+        self._squares[:] = squares
+        self._counts[: counts.size] = counts
+        self._calibrator[:] = calibrator
 
     def arrays(self) -> Arrays:
-        """Return what was learned: the touched rows' numbers, weights and sums of squares (copies)."""
+        """Return what was learned: the touched rows' numbers, weights and sums of squares, calibrator, labels of each class."""
         count = len(self.classes)
-        rows = kernels.touched_rows(self._table, self._squares, count)
+        rows = np.flatnonzero(self._squares)
         return {
             "rows": rows.astype(np.uint32),
             "weights": np.ascontiguousarray(self._table[rows, :count]),
-            "squares": np.ascontiguousarray(self._squares[rows, :count]),
+            "squares": self._squares[rows],
+            "calibrator": self._calibrator.copy(),
+            "counts": self._counts[:count].copy(),
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, classes: list[str], *, memory_mib: int, learning_rate: float) -> HashedSoftmax:
-        """Return the model whose `arrays()` and `classes` these are.
+    def from_arrays(cls, arrays: Arrays, classes: list[Any], **parameters: Any) -> HashedSoftmax:  # noqa: ANN401 - as of the class
+        """Return the model whose `arrays()` and `classes` these are; `parameters` are those of the class.
 
         Raises:
-            ValueError: if the arrays do not fit the settings or each other.
+            ValueError: if the arrays do not fit the parameters or each other.
         """
-        model = cls(memory_mib, learning_rate)
-        if len(set(classes)) != len(classes):
-            raise ValueError("a class is listed twice")
-        capacity = FIRST_CAPACITY
-        while capacity < len(classes):
-            capacity *= 2
-        model._allocate(capacity)
-        rows = _checked(arrays, "rows", np.uint32, (-1,))
-        if rows.size and int(rows.max()) >= model.rows:
-            raise ValueError(f"row {int(rows.max())} of {model.rows}")
-        for name, table in (("weights", model._table), ("squares", model._squares)):
-            table[rows, : len(classes)] = _checked(arrays, name, np.float32, (rows.size, len(classes)))
-        model.classes = list(classes)
-        model._index = {name: index for index, name in enumerate(classes)}
+        if len(set(classes)) != len(classes) or len(classes) > MOST_CLASSES:
+            raise ValueError(f"a class is listed twice, or there are more than {MOST_CLASSES}")
+        model = cls(**parameters)
+        model._load(arrays, list(classes))
         return model
+
+    def _load(self, arrays: Arrays, classes: list[Any]) -> None:
+        self._start(classes, capacity_for(len(classes)))
+        rows = _checked(arrays, "rows", np.uint32, (-1,))
+        if rows.size and int(rows.max()) >= self.rows:
+            raise ValueError(f"row {int(rows.max())} of {self.rows}")
+        self._table[rows, : len(classes)] = _checked(arrays, "weights", np.float32, (rows.size, len(classes)))
+        self._squares[rows] = _checked(arrays, "squares", np.float32, (rows.size,))
+        self._calibrator[:] = _checked(arrays, "calibrator", np.float64, (calibration.STATE_SIZE,))
+        self._counts[: len(classes)] = _checked(arrays, "counts", np.float64, (len(classes),))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self._get_params(), "classes": list(self.classes), "arrays": self.arrays()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays, classes = state.pop("arrays"), state.pop("classes")
+        self.__dict__.update(state)
+        self._load(arrays, classes)
+
+
+def encoded(text: str) -> bytes:
+    """Return the part of a text that is read, as UTF-8; a lone surrogate as three bytes."""
+    if len(text) > features.MAX_POINTS:
+        text = text[: features.MAX_POINTS]
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+
+
+def samples(many: pd.DataFrame | pd.Series) -> list[Any]:
+    """Return the samples of a mini-batch: the items of a Series, the rows of a DataFrame as dicts."""
+    return many.to_dict(orient="records") if many.ndim > 1 else many.tolist()
+
+
+def capacity_for(classes: int) -> int:
+    """Return the columns of a table for so many classes: powers of two up to 32, then also those times one and a half.
+
+    >>> [capacity_for(n) for n in (0, 3, 8, 9, 17, 33, 49, 77, 151, 10_000)]
+    [2, 4, 8, 16, 32, 48, 64, 96, 192, 12288]
+    """
+    capacity = 2
+    while capacity < classes:
+        capacity = capacity * 4 // 3 if (capacity // 3) * 3 == capacity else (capacity * 2 if capacity < 32 else capacity * 3 // 2)
+    return capacity
+
+
+def sizes(memory_mib: int, capacity: int) -> tuple[int, int]:
+    """Return how many rows fit, as a power of two, and how many words are kept.
+
+    >>> sizes(64, 2), sizes(64, 8), sizes(64, 96), sizes(64, 12288), sizes(1, 8)
+    ((22, 8192), (20, 8192), (17, 8192), (10, 64), (14, 512))
+    """
+    budget = memory_mib * 2**20
+    kept = 1
+    while kept < 8192 and _bytes(0, capacity, 2 * kept) <= budget // 8:
+        kept *= 2
+    bits = 0
+    while _bytes(bits + 1, capacity, kept) <= budget:
+        bits += 1
+    return bits, kept
+
+
+def _bytes(bits: int, capacity: int, kept: int) -> int:
+    return sum(count * np.dtype(dtype).itemsize + 64 for count, dtype in scoring.sections(bits, capacity, kept))
 
 
 def warm_up() -> None:
-    """Compile every kernel, or load it from the cache: call it before the first text that must not wait (seconds, uncached)."""
+    """Compile every kernel, or load it from the cache: call it before the first text that must not wait (a minute, uncached)."""
     model = HashedSoftmax(memory_mib=1)
     model.learn_one("text", "class")
     model.predict_one("text")
-    model.predict_proba_one("text")
-    model.arrays()
+    model.predict_top("text", 1)
 
 
-def rows_within(memory_mib: int, capacity: int) -> int:
-    """Return how many rows of both tables fit the budget: a power of two, at least 1,024.
+def _named_feature(name: Any, value: Any) -> tuple[int, float]:  # noqa: ANN401 - whatever a dict of features holds
+    """Return the hash and the value of a named feature.
 
-    >>> rows_within(64, 8), rows_within(64, 16), rows_within(1, 4096)
-    (1048576, 524288, 1024)
+    Raises:
+        ValueError: if the value is not finite.
     """
-    rows = MIN_ROWS
-    while 2 * rows * capacity * 8 <= memory_mib * 2**20:
-        rows *= 2
-    return rows
+    if isinstance(value, int | float | np.number):
+        if not math.isfinite(value):
+            raise ValueError(f"feature {name!r} is {value}, not a finite number")
+        size = float(min(_LARGEST, max(-_LARGEST, value)))
+        key, value = str(name), size if abs(size) >= _SMALLEST else 0.0
+    else:
+        key, value = f"{name}={value}", 1.0
+    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest(), "little"), value
 
 
 def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
