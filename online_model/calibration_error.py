@@ -37,8 +37,8 @@ def reliability(confidences: Floats, correct: Flags) -> Reliability:
         confidences: of each prediction, the probability of the class predicted.
         correct: whether it came true.
 
-    >>> reliability(np.array([0.95, 0.95, 0.6]), np.array([True, False, True])).ece
-    0.43333333333333335
+    >>> reliability(np.array([0.75, 0.75, 0.5]), np.array([True, False, True])).ece
+    0.3333333333333333
     """
     bins = _bins(confidences)
     return Reliability(

@@ -29,10 +29,11 @@ from stack.evaluation_data import GENERATED, Choice, Data, load
 from stack.evaluation_page import write_page
 from stack.evaluation_report import Evaluated, Scores
 from stack.live_table import percent
-from stack.replay import BAD_LINES_SHOWN, check_writable, count
+from stack.replay import SkippedLines, check_writable, count
 from stack.source_files import SourceError
 
 EVENTS = 20_000
+_SHOWN_EVERY = 100
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -61,13 +62,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; 0 if all is evaluated. Whatever is wrong is said before anything is evaluated."""
     # Each once, in the order given.
     files, models = list(dict.fromkeys(args.files)), list(dict.fromkeys(args.model or [_default_model()]))
-    skipped = _Skipped()
     choice = Choice(limit=args.limit, label_fraction=args.label_fraction, seed=args.seed, events=args.events)
-    sets, problems = _checked(files, choice, skipped)
+    sets, problems = _checked(files, choice)
     problems += [problem for model in models for problem in problems_of(model)]
     problems += [problem for path in filter(None, (args.report, args.html)) if (problem := _unwritable(path))]
     if problems:
         raise ConfigurationErrors(problems)
+    for line in (line for data in sets for line in data.left_out):
+        print(line, file=sys.stderr)
     warm_up()
     runs = _evaluated(sets, models, args)
     if args.report:
@@ -85,11 +87,11 @@ def _default_model() -> str:
         raise ConfigurationErrors(str(error).splitlines()) from error
 
 
-def _checked(files: list[str], choice: Choice, skipped: _Skipped) -> tuple[list[Data], list[str]]:
+def _checked(files: list[str], choice: Choice) -> tuple[list[Data], list[str]]:
     sets, problems = [], []
     for name in files:
         try:
-            sets.append(load(name, choice, on_skip=skipped.show))
+            sets.append(load(name, choice, on_skip=SkippedLines().show))
         except SourceError as error:
             problems.append(str(error))
     return sets, problems
@@ -137,21 +139,15 @@ def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda rows: progress.advance(task, rows)
+        done = 0
 
+        def advance(rows: int) -> None:
+            nonlocal done
+            done += rows
+            if done % _SHOWN_EVERY == 0 or done == total:  # showing takes as long as a prediction
+                progress.update(task, completed=done)
 
-class _Skipped:
-    """Says what is left out of the files: the first few lines."""
-
-    def __init__(self) -> None:
-        self._said = 0
-
-    def show(self, line: str) -> None:
-        self._said += 1
-        if self._said <= BAD_LINES_SHOWN:
-            print(f"skipped {line}", file=sys.stderr)
-        elif self._said == BAD_LINES_SHOWN + 1:
-            print("more is skipped", file=sys.stderr)
+        yield advance
 
 
 def table(reports: list[Evaluated]) -> Table:
