@@ -22,7 +22,7 @@ from rich.text import Text
 
 from online_model.models import problems_of
 from online_model.softmax import warm_up
-from schemas.settings import SettingsError, read_settings
+from schemas.settings import Settings, SettingsError, read_settings
 from stack.errors import ConfigurationErrors
 from stack.evaluation import Run, evaluate
 from stack.evaluation_data import GENERATED, Choice, Data, load
@@ -61,9 +61,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0 if all is evaluated. Whatever is wrong is said before anything is evaluated."""
     # Each once, in the order given.
-    files, models = list(dict.fromkeys(args.files)), list(dict.fromkeys(args.model or [_default_model()]))
+    settings, problems = _settings()
+    files, models = list(dict.fromkeys(args.files)), list(dict.fromkeys(args.model or [settings.model]))
     choice = Choice(limit=args.limit, label_fraction=args.label_fraction, seed=args.seed, events=args.events)
-    sets, problems = _checked(files, choice)
+    sets = _loaded(files, choice, problems)
     problems += [problem for model in models for problem in problems_of(model)]
     problems += [problem for path in filter(None, (args.report, args.html)) if (problem := _unwritable(path))]
     if problems:
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     for line in (line for data in sets for line in data.left_out):
         print(line, file=sys.stderr)
     warm_up()
-    runs = _evaluated(sets, models, args)
+    runs = _evaluated(sets, models, settings, args)
     if args.report:
         reports = [run.report for run in runs]
         args.report.write_bytes(msgspec.json.format(msgspec.json.encode(reports), indent=1))
@@ -80,21 +81,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _default_model() -> str:
+def _settings() -> tuple[Settings, list[str]]:
     try:
-        return read_settings(os.environ).model
+        return read_settings(os.environ), []
     except SettingsError as error:
-        raise ConfigurationErrors(str(error).splitlines()) from error
+        return Settings(), str(error).splitlines()
 
 
-def _checked(files: list[str], choice: Choice) -> tuple[list[Data], list[str]]:
-    sets, problems = [], []
+def _loaded(files: list[str], choice: Choice, problems: list[str]) -> list[Data]:
+    sets = []
     for name in files:
         try:
             sets.append(load(name, choice, on_skip=SkippedLines().show))
         except SourceError as error:
             problems.append(str(error))
-    return sets, problems
+    return sets
 
 
 def _unwritable(path: Path) -> str | None:
@@ -105,24 +106,15 @@ def _unwritable(path: Path) -> str | None:
     return None
 
 
-def _evaluated(sets: list[Data], models: list[str], args: argparse.Namespace) -> list[Run]:
+def _evaluated(sets: list[Data], models: list[str], settings: Settings, args: argparse.Namespace) -> list[Run]:
     console = Console()
     runs: list[Run] = []
-    memory_mib = read_settings(os.environ).model_memory_mib
     for data in sets:
         of_file: list[Run] = []
         for model in models:
             with _progress(f"{Path(data.name).name}  {model}", len(data.train) + len(data.test)) as advance:
-                of_file.append(
-                    evaluate(
-                        data,
-                        model,
-                        label_delay=args.label_delay,
-                        label_fraction=args.label_fraction,
-                        memory_mib=memory_mib,
-                        progress=advance,
-                    )
-                )
+                delay, fraction = args.label_delay, args.label_fraction
+                of_file.append(evaluate(data, model, settings, label_delay=delay, label_fraction=fraction, progress=advance))
         console.print(table([run.report for run in of_file]))
         runs += of_file
     return runs

@@ -16,6 +16,7 @@ from online_model.models import TextModel
 from online_model.prequential import NOTHING, Prequential
 from online_model.replica import Replica
 from schemas.records import FeedbackRef, LabelEntry, Position, Served
+from schemas.settings import Settings
 from stack.evaluation_data import Data
 from stack.evaluation_report import Alarm, CurvePoint, Evaluated, PrequentialScores, Scores
 from stack.source_files import Row
@@ -94,26 +95,28 @@ class _Timed:
 
 
 def evaluate(
-    data: Data, model: str, *, label_delay: int, label_fraction: float, memory_mib: int, progress: Progress = lambda _: None
+    data: Data, model: str, settings: Settings, *, label_delay: int, label_fraction: float, progress: Progress = lambda _: None
 ) -> Run:
     """Evaluate one model on one file.
 
     Args:
         data: the rows.
         model: specification of the model.
+        settings: all else that a replica is made of.
         label_delay: the label of an event comes after so many further events.
         label_fraction: what share of the labels comes; for the report, `data` says which.
-        memory_mib: memory of the own engine where the specification does not say it.
         progress: is told of rows that are done.
     """
-    replica = Replica(TASK, model=model, memory_mib=memory_mib)
+    replica = Replica.configured(msgspec.structs.replace(settings, model=model), TASK)
     alone, timed = replica.model, _Timed(replica.model)
     replica.model = cast("TextModel", timed)
-    outcomes = Outcomes()
+    outcomes, alarms = Outcomes(), list[Alarm]()
     for entry in _labels(data, replica, label_delay, progress):
         replica.apply(entry)
         if entry.served is not None:
             outcomes.add(entry.label, entry.served)
+        if (raised := _raised(replica, entry)) is not None:
+            alarms.append(Alarm(len(outcomes.true), raised))
     report = Evaluated(
         file=data.name,
         model=model,
@@ -129,7 +132,7 @@ def evaluate(
         memory_mib=round(memory_bytes(alone) / 2**20, 3),
         window=_window(len(outcomes.true)),
         curve=learning_curve(outcomes.correct),
-        alarms=_alarms(replica),
+        alarms=alarms,
         confusions=_most_confused(outcomes.confusion()),
     )
     return Run(report, outcomes)
@@ -239,6 +242,6 @@ def _most_confused(confusion: Counter[tuple[str, str]]) -> list[tuple[str, str, 
     return sorted(mistakes, key=lambda m: (-m[2], m[0], m[1]))[:CONFUSIONS]
 
 
-def _alarms(_: Replica) -> list[Alarm]:
-    """Return the alarms of drift detectors; there are none yet."""
-    return []
+def _raised(_replica: Replica, _entry: LabelEntry) -> str | None:
+    """Return the drift alarm that the entry has raised, in words, if it has; replicas watch for none yet."""
+    return None

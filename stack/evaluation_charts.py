@@ -124,7 +124,7 @@ def learning_curves(reports: Sequence[Evaluated]) -> Curve:
         for report in reports
         for alarm in report.alarms
     ]
-    x_ticks = [Tick(place(value, 1)[0], f"{value:,.0f}") for value in nice_steps(0, most, 7)]
+    x_ticks = [Tick(place(value, 1)[0], f"{value:,.0f}") for value in nice_steps(0, most, min(7, most))]
     y_ticks = [Tick(place(0, value)[1], f"{value:.0%}") for value in nice_steps(floor, 1, 5)]
     return Curve(lines, x_ticks, y_ticks, alarms, reports[0].window)
 

@@ -14,6 +14,7 @@ from river import metrics
 from online_model.memory import memory_bytes
 from online_model.models import build
 from online_model.replica import Replica
+from schemas.settings import Settings
 from stack.evaluation import Run, evaluate, learning_curve
 from stack.evaluation_data import Choice, Data, load
 from stack.generator import generate
@@ -33,7 +34,7 @@ def data(rows: int = 400, *, test: int = 0, choice: Choice | None = None) -> Dat
 
 
 def run(of: Data, model: str = OWN, *, delay: int = 0) -> Run:
-    return evaluate(of, model, label_delay=delay, label_fraction=1.0, memory_mib=1)
+    return evaluate(of, model, Settings(model_memory_mib=1), label_delay=delay, label_fraction=1.0)
 
 
 def reference(of: Data, model: str, delay: int) -> tuple[dict[str, float], Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from schemas.settings import Settings
 from stack.cli import main
 from stack.evaluation import Run, evaluate
 from stack.evaluation_data import Choice, load
@@ -118,7 +119,7 @@ class Page(HTMLParser):
 
 
 def run_of(name: str, model: str = OWN) -> Run:
-    return evaluate(load(name, Choice(events=300), on_skip=lambda _: None), model, label_delay=0, label_fraction=1.0, memory_mib=1)
+    return evaluate(load(name, Choice(events=300), on_skip=lambda _: None), model, Settings(), label_delay=0, label_fraction=1.0)
 
 
 def test_the_page_needs_nothing_else_and_every_chart_has_a_name(labelled: Path) -> None:
