@@ -18,7 +18,9 @@ def reachable(root: object) -> Iterator[object]:
     while found:
         thing = found.pop()
         yield thing
-        for other in gc.get_referents(thing):
+        # The collector passes over a dict's keys where all of them are texts, which refer to nothing.
+        keys = dict.keys(thing) if isinstance(thing, dict) else ()
+        for other in (*gc.get_referents(thing), *keys):
             if id(other) not in seen and not isinstance(other, _NOT_ITS_OWN):
                 seen.add(id(other))
                 found.append(other)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import pickle
+import pkgutil
 import random
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-from river import feature_extraction, linear_model, multiclass, naive_bayes
+import river
+from river import base, feature_extraction, linear_model, multiclass, naive_bayes
 
 from online_model import snapshots
 from online_model.models import build, restore
 from online_model.replica import Replica, SnapshotError
 from online_model.river_model import RiverModel, words_and_pairs
+from online_model.specification import SpecificationError
 from schemas.records import FeedbackRef, LabelEntry, Position, Served
 
 pytestmark = pytest.mark.unit
@@ -138,6 +143,23 @@ def test_a_snapshot_and_the_log_after_it_are_the_model(specification: str) -> No
     assert resumed.fingerprint() == straight.fingerprint()
     for text, _ in lessons(9):
         assert resumed.predict(text, top=3) == straight.predict(text, top=3)
+
+
+def test_every_classifier_of_river_that_needs_no_other_model_can_be_used() -> None:
+    found = []
+    for module in sorted(info.name for info in pkgutil.iter_modules(river.__path__) if info.name != "test_estimators"):
+        for name, kind in inspect.getmembers(importlib.import_module(f"river.{module}"), inspect.isclass):
+            if issubclass(kind, base.Classifier) and not inspect.isabstract(kind) and kind.__module__.startswith(f"river.{module}"):
+                try:
+                    model = build(f"river:{module}.{name}")
+                except SpecificationError as error:
+                    assert f"{name} needs " in str(error)  # noqa: PT017 - what it needs cannot have a default
+                    continue
+                found.append(model)
+                for label in ("b", "a", "c"):
+                    model.learn_one("another text", label)
+                assert sum(model.predict_proba_one("text").values()) == pytest.approx(1)
+    assert len(found) >= 24
 
 
 class Bomb:

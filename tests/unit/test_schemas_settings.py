@@ -65,6 +65,15 @@ def test_settings_pass_through_the_environment_of_another_process(counts: dict[s
     assert read_settings(as_environment(settings)) == settings
 
 
+@pytest.mark.parametrize(("said", "meant"), [("true", True), ("1", True), ("True", True), ("false", False), ("0", False)])
+def test_a_switch_is_read_as_it_is_written_and_passes_through_the_environment(said: str, *, meant: bool) -> None:
+    settings = read_settings({"MILLRACE_ALLOW_PICKLE": said, "MILLRACE_MODEL": "river:a.B?c=[1,2]"})
+    assert settings.allow_pickle is meant
+    assert read_settings(as_environment(settings)) == settings
+    with pytest.raises(SettingsError, match="MILLRACE_ALLOW_PICKLE"):
+        read_settings({"MILLRACE_ALLOW_PICKLE": "yes please"})
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().kafka = "elsewhere:1"  # type: ignore[misc]  # that it cannot be done is the point
