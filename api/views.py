@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State
+from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State
 from store.keys import Granularity
 from store.reader import Bucket, Page, confidence
 from store.receipt import Receipt
@@ -92,7 +92,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityView(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores of the served predictions, and how many labels are in each state.
+    """Prequential scores of the served predictions, the drift alarms they have raised, and how many labels are in each state.
 
     The model is null before the first label, the scores before the first label that scores one (imported labels teach and score nothing).
     """
@@ -103,6 +103,8 @@ class QualityView(msgspec.Struct, frozen=True, kw_only=True):
     overall: Scores | None
     window: Scores | None
     window_size: int | None
+    alarms: int = 0
+    last_alarm: Drift | None = None
     label_states: dict[str, int]
 
 
@@ -197,5 +199,7 @@ def quality_view(task: str, quality: Quality | None, label_states: dict[str, int
         overall=quality.overall if quality.overall.labels else None,
         window=quality.window if quality.window.labels else None,
         window_size=quality.window_size,
+        alarms=quality.alarms,
+        last_alarm=quality.last_alarm,
         label_states=states,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from online_model import snapshots
+from online_model.drift import DriftMonitor
 from online_model.models import OwnModel, TextModel, build, restore
 from online_model.prequential import Prequential, scored
 from online_model.snapshots import SnapshotError
 from online_model.specification import OWN
 from schemas.records import AnyLogEntry, LabelEntry, ModelVersion, Served
-from schemas.settings import Settings
+from schemas.settings import DriftDetector, Settings
 
 __all__ = ["LogGap", "Replica", "SnapshotError"]
 
@@ -36,25 +37,36 @@ class Replica:
         updated_at: time of the last label applied, epoch ms, 0 for none.
         model: the classifier.
         quality: the prequential evaluation of what was served.
+        drift: watches its errors.
 
     Args:
         model: the model's specification (see `online_model.specification`); SpecificationError if it is wrong.
         memory_mib: memory of the own engine where the specification does not say it.
         quality_window: labels in the sliding window of the scores.
+        drift_detector: what watches the errors.
     """
 
-    def __init__(self, task: str, *, model: str = OWN, memory_mib: int = 64, quality_window: int = 1000) -> None:
+    def __init__(
+        self, task: str, *, model: str = OWN, memory_mib: int = 64, quality_window: int = 1000, drift_detector: DriftDetector = "adwin"
+    ) -> None:
         self.task = task
         self.line = FIRST_LINE
         self.seq = 0
         self.updated_at = 0
         self.model: TextModel = build(model, memory_mib=memory_mib)
         self.quality = Prequential(quality_window)
+        self.drift = DriftMonitor(drift_detector)
 
     @classmethod
     def configured(cls, settings: Settings, task: str) -> Replica:
         """Return the replica of a task before the first entry of its log."""
-        return cls(task, model=settings.model, memory_mib=settings.model_memory_mib, quality_window=settings.quality_window)
+        return cls(
+            task,
+            model=settings.model,
+            memory_mib=settings.model_memory_mib,
+            quality_window=settings.quality_window,
+            drift_detector=settings.drift_detector,
+        )
 
     def apply(self, entry: AnyLogEntry) -> bool:
         """Apply the next entry of the log: score the served prediction, then learn. False if it was applied before.
@@ -71,7 +83,8 @@ class Replica:
             raise LogGap(self.seq + 1, entry.seq)
         if isinstance(entry, LabelEntry):
             if (served := scored(entry)) is not None:
-                self.quality.add(entry.label, served, entry.weight)
+                result = self.quality.add(entry.label, served, entry.weight)
+                self.drift.add(error=not result.correct, seq=entry.seq)
             self.model.learn_one(entry.text, entry.label, entry.weight)
             self.updated_at = entry.time
         self.seq = entry.seq
@@ -93,6 +106,7 @@ class Replica:
             updated_at=self.updated_at,
             classes=model.classes,
             quality=self.quality.stored(),
+            drift=self.drift.stored(),
         )
         if isinstance(model, OwnModel):
             settings = snapshots.ModelSettings(memory_mib=model.memory_mib, learning_rate=model.learning_rate)
@@ -117,6 +131,8 @@ class Replica:
         try:
             replica.model = restore(snapshots.specification_of(header), header.classes, arrays, allow_pickle=allow_pickle)
             replica.quality = Prequential.from_stored(header.quality)
+            if header.drift is not msgspec.UNSET:
+                replica.drift = DriftMonitor.from_stored(header.drift)
         except ValueError as error:
             raise SnapshotError(f"intact, but not a model: {error}") from error
         return replica

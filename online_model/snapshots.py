@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
+from online_model.drift import Watch
 from online_model.prequential import Evaluation
 from online_model.specification import OWN, Specification
 
@@ -43,6 +44,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         model: specification of another model; absent for the own engine.
         classes: the classes in order of appearance.
         quality: the prequential evaluation.
+        drift: what watches its errors; absent in older snapshots.
         sha256: checksum over the arrays and the rest of the header, hexadecimal.
     """
 
@@ -55,6 +57,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: str | msgspec.UnsetType = msgspec.UNSET
     classes: list[str]
     quality: Evaluation
+    drift: Watch | msgspec.UnsetType = msgspec.UNSET
     sha256: str = ""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import SCHEMA_VERSION, Aggregate, AnyLogEntry, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
+from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, AnyLogEntry, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
 from schemas.reference import settings_page, topics_page
 from schemas.topics import Topic
 
@@ -27,6 +27,7 @@ TOPIC_RECORDS: dict[Topic, Any] = {
     Topic.LABEL_STATES: LabelState,
     Topic.QUALITY: Quality,
     Topic.AGGREGATES: Aggregate,
+    Topic.ALARMS: Alarm,
     Topic.DEAD_LETTERS: DeadLetter,
 }
 """What a topic holds: a record, or a union of them."""

@@ -219,8 +219,36 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     per_class: dict[str, ClassQuality]
 
 
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """The served predictions have come to be wrong more often, says a detector.
+
+    It is the task's alarm `number`, raised by the label of log entry `seq`. `errors_before` and `errors_after` are shares of
+    so many labels before and after the change; where it lies is the detector's estimate.
+    """
+
+    number: int
+    seq: int
+    detector: str
+    errors_before: float
+    labels_before: int
+    errors_after: float
+    labels_after: int
+
+
+class Alarm(Record, frozen=True, kw_only=True):
+    """A drift alarm, a function of the model log. Topic `alarms`, key `task`; `time` is that of the log entry. Resets no model."""
+
+    task: str
+    time: EpochMs
+    model: ModelVersion
+    drift: Drift
+
+
 class Quality(Record, frozen=True, kw_only=True):
-    """How well the served predictions fared. Topic `quality`, key `task`, compacted."""
+    """How well the served predictions fared. Topic `quality`, key `task`, compacted.
+
+    `alarms` is the number of drift alarms so far, `last_alarm` the last of them.
+    """
 
     task: str
     time: EpochMs
@@ -229,6 +257,8 @@ class Quality(Record, frozen=True, kw_only=True):
     overall: Scores
     window: Scores
     window_size: int
+    alarms: int = 0
+    last_alarm: Drift | None = None
 
 
 class Aggregate(Record, frozen=True, kw_only=True):

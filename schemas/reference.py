@@ -20,6 +20,7 @@ TOPIC_KEYS: dict[Topic, str] = {
     Topic.LABEL_STATES: "`event_id`, empty for a label that names none",
     Topic.QUALITY: "`task`",
     Topic.AGGREGATES: "`name/task/label/granularity/start`",
+    Topic.ALARMS: "`task`",
     Topic.DEAD_LETTERS: "`partition:offset` of the record that was refused",
 }
 """What the Kafka key of a record is made of."""

@@ -12,6 +12,7 @@ from schemas.records import DEFAULT_TASK, TaskName
 PREFIX = "MILLRACE_"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+DriftDetector = Literal["adwin", "ddm", "hddm_a", "page_hinkley", "none"]
 
 
 class SettingsError(ValueError):
@@ -39,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         snapshot_labels: … or after so many labels.
         snapshots_kept: how many of the newest snapshots stay.
         quality_window: labels in the sliding window of the scores.
+        drift_detector: which of River's detectors watches the errors of the served predictions and raises alarms (topic `alarms`); `none`
+            for no alarms.
         max_text_bytes: longest text of an event or of a self-contained label, in UTF-8 bytes; at most 1 MiB, so that all made of it fits
             into a record.
         proba_top: how many of the most probable classes a prediction carries.
@@ -71,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_labels: Positive = 10_000
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2)] = 5
     quality_window: Positive = 1000
+    drift_detector: DriftDetector = "adwin"
     max_text_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 1024 * 1024
     proba_top: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] = "softmax"

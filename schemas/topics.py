@@ -25,6 +25,7 @@ class Topic(StrEnum):
     LABEL_STATES = "label-states"
     QUALITY = "quality"
     AGGREGATES = "aggregates"
+    ALARMS = "alarms"
     DEAD_LETTERS = "dead-letters"
 
 
@@ -48,14 +49,16 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
     week = {"retention.ms": str(7 * _DAY_MS)}
     month = {"retention.ms": str(30 * _DAY_MS)}
     compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(3600 * 1000)}
+    for_ever = {"retention.ms": "-1", "retention.bytes": "-1"}
     specs = [
         TopicSpec(topic=Topic.EVENTS, partitions=partitions, config=week | stamped),
         TopicSpec(topic=Topic.FEEDBACK, partitions=partitions, config=month | stamped),
         TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config=week | stamped),
         TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config=month | stamped),
-        TopicSpec(topic=Topic.MODEL_LOG, partitions=MODEL_LOG_PARTITIONS, config={"retention.ms": "-1", "retention.bytes": "-1"}),
+        TopicSpec(topic=Topic.MODEL_LOG, partitions=MODEL_LOG_PARTITIONS, config=for_ever),
         TopicSpec(topic=Topic.QUALITY, partitions=1, config=compacted),
         TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
+        TopicSpec(topic=Topic.ALARMS, partitions=1, config=for_ever),
         TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config=month | stamped),
     ]
     # Also on a broker whose own limit is lower: one long text must not stop a job.

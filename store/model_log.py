@@ -179,6 +179,7 @@ def load_replica(
         if reader.starts_late(task) and next(reader.entries(task), None) is None:
             raise ModelUnavailable(f"task {task}: the start of {reader.topic} was deleted and no snapshot is left; restore one of them")
         replica = new
+    replica.drift = replica.drift.with_detector(new.drift.detector)
     return catch_up(replica, reader, start=start, up_to_seq=up_to_seq)
 
 

@@ -15,7 +15,7 @@ from stream.ledger_operator import Ledger, ledger_key
 from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import DECISION, INCOMING, OUT, as_table
 
-SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.DEAD_LETTERS)
+SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.ALARMS, Topic.DEAD_LETTERS)
 
 
 def learn(

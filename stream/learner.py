@@ -11,11 +11,13 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
+from online_model import drift
 from online_model.ledger import Decision
 from online_model.prequential import score, scored
 from online_model.replica import Replica
 from online_model.softmax import warm_up
 from schemas.records import (
+    Alarm,
     LabelEntry,
     LabelState,
     ModelVersion,
@@ -62,10 +64,12 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         """Name the state, and rebuild the replicas; whether they stand where the state does shows with the first element, in its key."""
         prepare_interpreter()
         warm_up()
+        drift.warm_up()
         prefix = self._settings.topic_prefix
         self._log_topic = prefix + Topic.MODEL_LOG
         self._states_topic = prefix + Topic.LABEL_STATES
         self._quality_topic = prefix + Topic.QUALITY
+        self._alarms_topic = prefix + Topic.ALARMS
         self._seq = runtime_context.get_state(ValueStateDescriptor("seq", Types.LONG()))
         self._loaded = {task: self._load_replica(self._settings, task, None) for task in self._settings.tasks}
         self._decided = decided(self._settings, self._rewind) if self._rewind else {}
@@ -125,6 +129,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._snapshotters[replica.task].learned()
         yield out(self._log_topic, entry.task, entry, task=entry.task)
         yield self._state_row(decision, now, entry)
+        if (alarm := _alarm(replica, entry)) is not None:
+            log.warning("task %s: drift alarm %d: %s", alarm.task, alarm.drift.number, drift.describe(alarm.drift))
+            yield out(self._alarms_topic, alarm.task, alarm, task=alarm.task)
         yield from self._snapshot(replica, now)
 
     def _snapshot(self, replica: Replica, now: int) -> Iterator[Row]:
@@ -219,6 +226,14 @@ def _served(prediction: Prediction | None) -> Served | None:
     return Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model)
 
 
+def _alarm(replica: Replica, entry: LabelEntry) -> Alarm | None:
+    """Return the alarm that the entry has just raised, if it has."""
+    raised = replica.drift.raised_at(entry.seq)
+    if raised is None:
+        return None
+    return Alarm(task=replica.task, time=entry.time, model=ModelVersion(line=replica.line, seq=entry.seq), drift=raised)
+
+
 def _quality(replica: Replica, now: int) -> Quality:
     return Quality(
         task=replica.task,
@@ -228,4 +243,6 @@ def _quality(replica: Replica, now: int) -> Quality:
         overall=replica.quality.overall(),
         window=replica.quality.scores_window(),
         window_size=replica.quality.window,
+        alarms=replica.drift.alarms,
+        last_alarm=replica.drift.last,
     )

@@ -13,7 +13,7 @@ from pyflink.table import Table
 
 from online_model.replica import Replica, SnapshotError
 from schemas.parsing import encode, parse_log_entry, record_parser
-from schemas.records import Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, SnapshotEntry, State
+from schemas.records import Alarm, Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, SnapshotEntry, State
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
@@ -175,6 +175,29 @@ def test_log_replays_to_the_learners_model(environment: Environments, table: Tab
         two.apply(entry)
     assert one.fingerprint() == two.fingerprint()
     assert one.predict("good day", top=2).label == "g"
+
+
+@pytest.mark.parametrize("detector", ["adwin", "none"])
+def test_a_drift_raises_one_alarm_which_is_the_logs(environment: Environments, table: Tables, settings: Settings, detector: str) -> None:
+    """The served label is right for 300 events and wrong for 60; who replays the log raises the same alarm at the same entry."""
+    settings = msgspec.structs.replace(settings, drift_detector=detector, snapshot_labels=100)
+    env = environment(Job.LEARN)
+    predictions = [prediction(f"e{n}", n, label="a") for n in range(360)]
+    labels = [feedback(f"e{n}", "a" if n < 300 else "b", n) for n in range(360)]
+    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), settings, load=configured_replica))
+    entries = [parse_log_entry(row.value) for row in rows if row.topic == "model-log"]
+    assert sum(isinstance(entry, LabelEntry) for entry in entries) == 360
+    replica, expected = configured_replica(settings, "default"), []
+    for entry in entries:
+        replica.apply(entry)
+        if (drift := replica.drift.raised_at(entry.seq)) is not None:
+            model = ModelVersion(line="base", seq=entry.seq)
+            expected.append(Alarm(task="default", time=entry.time, model=model, drift=drift))
+        if isinstance(entry, SnapshotEntry):
+            replica = Replica.from_snapshot(replica.snapshot())
+    alarms = [(row.key, row.task, record_parser(Alarm)(row.value)) for row in rows if row.topic == "alarms"]
+    assert alarms == [("default", "default", alarm) for alarm in expected]
+    assert len(alarms) == (1 if detector == "adwin" else 0)
 
 
 RIVER = "river:naive_bayes.MultinomialNB?alpha=0.5"

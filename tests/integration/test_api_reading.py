@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import httpx
+import msgspec
 import pytest
 import redis
 
@@ -12,6 +13,7 @@ from schemas.parsing import encode
 from schemas.records import (
     Aggregate,
     ClassQuality,
+    Drift,
     FeedbackRef,
     LabelState,
     ModelVersion,
@@ -202,15 +204,16 @@ def test_quality(api: httpx.Client, writer: RedisWriter) -> None:
     per_class = {"a": ClassQuality(precision=1, recall=0.5, f1=2 / 3, support=4)}
     scores = Scores(labels=4, accuracy=0.75, macro_f1=0.7, log_loss=0.4, per_class=per_class)
     version = ModelVersion(line="base", seq=12)
-    writer.write_quality(
-        Quality(task="default", time=NOW, model=version, model_time=NOW - 5000, overall=scores, window=scores, window_size=1000)
-    )
+    drift = Drift(number=3, seq=9, detector="adwin", errors_before=0.1, labels_before=90, errors_after=0.5, labels_after=8)
+    quality = Quality(task="default", time=NOW, model=version, model_time=NOW - 5000, overall=scores, window=scores, window_size=1000)
+    writer.write_quality(msgspec.structs.replace(quality, alarms=3, last_alarm=drift))
     writer.write_aggregates([Aggregate(name="label_states", task="default", label="trained", granularity="total", start=0, count=4)])
     shown = api.get("/v1/quality").json()
     assert shown["model"].pop("age_ms") >= 5000
     assert shown["model"] == {"line": "base", "seq": 12, "updated_at": NOW - 5000}
     assert shown["overall"]["per_class"]["a"] == {"precision": 1, "recall": 0.5, "f1": 2 / 3, "support": 4}
     assert (shown["window"]["accuracy"], shown["window_size"]) == (0.75, 1000)
+    assert (shown["alarms"], shown["last_alarm"]) == (3, msgspec.to_builtins(drift))
     assert (shown["label_states"]["trained"], set(shown["label_states"])) == (4, {state.value for state in State})
 
 
