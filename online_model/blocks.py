@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
 from online_model.compiled import compiled
 
@@ -53,14 +54,17 @@ class Block:
             at += size
 
 
-@intrinsic  # type: ignore[misc]  # numba is untyped
-def _pointer(_context: Any, address: Any) -> Any:  # noqa: ANN401 - numba's own objects
+@intrinsic
+def _address_to_pointer(_context: Any, _address: Any) -> Any:
     """Return an address as a pointer, for `carray`."""
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401 - as above
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), generate
+
+
+_pointer: Any = _address_to_pointer  # its first argument is numba's own
 
 
 @compiled

@@ -82,11 +82,11 @@ def _built() -> tuple[Codes, Codes]:
 
 
 def classify(character: str) -> int:
-    """Return the class of a character.
+    r"""Return the class of a character.
 
     >>> [classify(c) for c in " !aก1"] == [SPACE, MARK, LETTER, DENSE, DIGIT]
     True
-    >>> [classify(c) for c in "\\u0301\\u200d😀\\u00ad"] == [EXTEND, EXTEND, EMOJI, IGNORED]
+    >>> [classify(c) for c in "\u0301\u200d😀\u00ad"] == [EXTEND, EXTEND, EMOJI, IGNORED]
     True
     """
     point = ord(character)
@@ -106,5 +106,3 @@ def classify(character: str) -> int:
 
 def _within(point: int, ranges: tuple[tuple[int, int], ...]) -> bool:
     return any(first <= point <= last for first, last in ranges)
-
-

@@ -26,7 +26,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     other modules would go on with their old code. So the stamp is that of all modules of this package, by content.
     """
     wrapped: Any = numba.njit(cache=True, fastmath=False)(function)
-    if not numba.config.DISABLE_JIT:
+    if hasattr(wrapped, "_cache"):  # not with NUMBA_DISABLE_JIT
         wrapped._cache._cache_file._source_stamp = _SOURCES  # noqa: SLF001 - numba has no other way to set it
     result: Callable[P, R] = wrapped
     return result

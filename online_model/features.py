@@ -16,7 +16,7 @@ import numpy as np
 from online_model import blocks, tokens
 from online_model.characters import DENSE, DIGIT
 from online_model.compiled import compiled
-from online_model.tokens import MAX_POINTS, N_PAIRS, N_TOKENS, N_WORDS, SECTIONS_USED, SYMBOL, TAGGED, WORD, Tokens
+from online_model.tokens import MAX_POINTS, N_PAIRS, N_TOKENS, N_WORDS, SECTIONS_USED, WORD, Tokens
 
 BIAS, TOKEN, SHAPE, PAIR, CHARACTERS, NAMED = range(6)
 """Kinds of features: the one that every text has; a token; a word's shape; two words; an n-gram; a named number of the caller's."""
@@ -89,7 +89,7 @@ def row_of(state: np.uint64, bits: int) -> int:
     """Return the row that a hash state selects among 2^bits: the highest bits, so that rows 2r and 2r + 1 fold to row r."""
     if bits == 0:
         return 0
-    return np.int64((state * _MIX) >> (_BITS - np.uint64(bits)))
+    return int((state * _MIX) >> (_BITS - np.uint64(bits)))
 
 
 @compiled

@@ -49,7 +49,7 @@ def most_probable(model_at: blocks.Directory, order: blocks.Longs, proba: blocks
     Probabilities are rounded to 6 decimals. Of equal ones the class that appeared first comes first. The model's scores are used up.
     """
     scores, classes = blocks.doubles(model_at, scoring.SCORES), blocks.longs(model_at, 0)[CLASSES]
-    kept = min(order.size, classes)
+    kept = min(order.size, int(classes))
     for place in range(kept):
         best = 0
         for c in range(1, classes):

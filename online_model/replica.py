@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from online_model import snapshots
+from online_model.characters import UNICODE
 from online_model.drift import DriftMonitor
-from online_model.models import OwnModel, TextModel, build, restore
+from online_model.models import TextModel, build, restore
 from online_model.prequential import Prequential, scored
 from online_model.snapshots import SnapshotError
 from online_model.specification import OWN
@@ -98,22 +99,18 @@ class Replica:
 
     def snapshot(self) -> bytes:
         """Return the replica's state as bytes."""
-        model = self.model
         header = snapshots.Header(
             task=self.task,
             line=self.line,
             seq=self.seq,
             updated_at=self.updated_at,
-            classes=model.classes,
+            model=self.model.specification,
+            unicode=UNICODE,
+            classes=self.model.classes,
             quality=self.quality.stored(),
             drift=self.drift.stored(),
         )
-        if isinstance(model, OwnModel):
-            settings = snapshots.ModelSettings(memory_mib=model.memory_mib, learning_rate=model.learning_rate)
-            header = msgspec.structs.replace(header, settings=settings)
-        else:
-            header = msgspec.structs.replace(header, model=model.specification)
-        return snapshots.encode(header, model.arrays())
+        return snapshots.encode(header, self.model.arrays())
 
     @classmethod
     def from_snapshot(cls, data: bytes, *, allow_pickle: bool = False) -> Replica:

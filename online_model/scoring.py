@@ -147,10 +147,10 @@ def _word(model: Model, found: Tokens, features: Features, number: int) -> int:
     word, version = found.hashes[number], model.info[VERSION]
     start, end = found.starts[number], found.ends[number]
     last = model.kept_hashes.size - 1
-    place = last if end - start > LONGEST_KEPT else np.int64(word >> np.uint64(20)) & (last - 1)
-    if place < last and model.kept_versions[place] == version and model.kept_hashes[place] == word:
-        if _same_word(model, found, place, start, end):
-            return place
+    place = last if end - start > LONGEST_KEPT else int(word >> np.uint64(20)) & (last - 1)
+    known = place < last and model.kept_versions[place] == version and model.kept_hashes[place] == word
+    if known and _same_word(model, found, place, start, end):
+        return place
     _sum_word(model, found, features, number, place)
     model.kept_hashes[place], model.kept_versions[place] = word, version
     return place
@@ -162,10 +162,10 @@ def _same_word(model: Model, found: Tokens, place: int, start: int, end: int) ->
     record = place * _RECORD
     if model.kept_words[record + 1] != end - start:
         return False
+    same = True
     for i in range(end - start):
-        if model.kept_words[record + 2 + i] != found.points[start + i]:
-            return False
-    return True
+        same &= model.kept_words[record + 2 + i] == found.points[start + i]
+    return same
 
 
 @compiled

@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
+from online_model.characters import UNICODE
 from online_model.drift import Watch
 from online_model.prequential import Evaluation
-from online_model.specification import OWN, Specification
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2 the header names the model by its specification; 1 held the first model, whose features are computed no more."""
+
+READABLE = (1, 2)
 KEY = "millrace"  # the one key of the metadata: safetensors writes several in random order
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -25,7 +28,7 @@ class SnapshotError(Exception):
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of the model."""
+    """Parameters of the first model."""
 
     memory_mib: int
     learning_rate: float
@@ -40,8 +43,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         line: the model's line.
         seq: number of the last log entry applied.
         updated_at: time of the last label applied, epoch ms.
-        settings: parameters of the own engine; absent for another model.
-        model: specification of another model; absent for the own engine.
+        settings: parameters of the model in format 1.
+        model: specification of the model; absent in format 1 if it was the own engine.
+        unicode: version of the Unicode database by which texts were taken apart; absent in format 1.
         classes: the classes in order of appearance.
         quality: the prequential evaluation.
         drift: what watches its errors; absent in older snapshots.
@@ -55,6 +59,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     updated_at: int
     settings: ModelSettings | msgspec.UnsetType = msgspec.UNSET
     model: str | msgspec.UnsetType = msgspec.UNSET
+    unicode: str | msgspec.UnsetType = msgspec.UNSET
     classes: list[str]
     quality: Evaluation
     drift: Watch | msgspec.UnsetType = msgspec.UNSET
@@ -87,14 +92,13 @@ def specification_of(header: Header) -> str:
     """Return the specification of the snapshot's model.
 
     Raises:
-        ValueError: if the header names none.
+        ValueError: if this version does not compute that model; the log makes a new one.
     """
-    if header.model is not msgspec.UNSET:
-        return header.model
-    if header.settings is msgspec.UNSET:
-        raise ValueError("the header names no model")
-    parameters = msgspec.structs.asdict(header.settings).items()
-    return str(Specification(OWN, {name: str(value) for name, value in parameters}))
+    if header.model is msgspec.UNSET:
+        raise ValueError(f"format {header.format} holds the first model, which this version cannot go on with")
+    if header.unicode not in (msgspec.UNSET, UNICODE):
+        raise ValueError(f"its texts were taken apart by Unicode {header.unicode}, here it is {UNICODE}")
+    return header.model
 
 
 def _header(data: bytes) -> Header:
@@ -106,8 +110,8 @@ def _header(data: bytes) -> Header:
         if not isinstance(text, str):
             raise SnapshotError("its header is no text")
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
-        if version != FORMAT:
-            raise SnapshotError(f"format {version!r}; this version reads {FORMAT}")
+        if version not in READABLE:
+            raise SnapshotError(f"format {version!r}; this version reads {READABLE}")
         header = msgspec.json.decode(text, type=Header)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"unreadable header: {error}") from error

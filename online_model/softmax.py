@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,14 @@ from river import base
 
 from online_model import calibration, features, kernels, scoring
 from online_model.blocks import Block
-
-if TYPE_CHECKING:
-    import pandas as pd
+from online_model.tokens import MAX_POINTS
 
 MOST_CLASSES = 10_000
 """Further classes are not learned: they would leave too little room for those that are."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 Sample = str | dict[Any, Any]
+Frame = Any  # of pandas, which has no types of its own and is not imported here
 
 _LARGEST, _SMALLEST = 1e9, 1e-9  # values of named features: beyond, squares would overflow or be denormal
 _MOST_BALANCE = 10.0
@@ -53,7 +52,9 @@ class HashedSoftmax(base.MiniBatchClassifier):
 
     def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0) -> None:
         if memory_mib < 1 or not 0 < learning_rate < math.inf or not 0 <= balance <= 1:
-            raise ValueError(f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1")
+            raise ValueError(
+                f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1"
+            )
         self.memory_mib = memory_mib
         self.learning_rate = learning_rate
         self.balance = balance
@@ -93,7 +94,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         return self._block.size
 
     # River's signatures say dict, though its own text models take strings; so does this one.
-    def learn_one(self, x: Sample, y: Hashable, w: float = 1.0) -> None:  # type: ignore[override]  # as above
+    def learn_one(self, x: Sample, y: Hashable, w: float = 1.0) -> None:
         """Learn that sample `x` has label `y`, with weight `w` on its loss."""
         target = self._index.get(y)
         if target is None:
@@ -122,7 +123,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         classes = self.classes
         return {classes[c]: p for c, p in zip(order[:kept].tolist(), proba.tolist(), strict=False)}
 
-    def predict_one(self, x: Sample) -> Any:  # type: ignore[override]  # noqa: ANN401 - labels are of any type
+    def predict_one(self, x: Sample) -> Any:  # type: ignore[override]
         """Return the most probable class, or None if none is known."""
         if not self.classes:
             return None
@@ -136,14 +137,14 @@ class HashedSoftmax(base.MiniBatchClassifier):
         elif self.classes:
             kernels.predict_named(self._at, self._work, *self._named(x))
 
-    def learn_many(self, X: pd.DataFrame | pd.Series, y: pd.Series) -> None:  # noqa: N803 - River's name
+    def learn_many(self, X: Frame, y: Frame) -> None:  # noqa: N803 - River's name
         """Learn each row, in order: a Series of texts, or a DataFrame of named features."""
         for x, label in zip(samples(X), y, strict=True):
             self.learn_one(x, label)
 
-    def predict_proba_many(self, X: pd.DataFrame | pd.Series) -> pd.DataFrame:  # noqa: N803 - River's name
+    def predict_proba_many(self, X: Frame) -> Frame:  # noqa: N803 - River's name
         """Return a row of probabilities for each row, and a column for each known class."""
-        import pandas as pd  # noqa: PLC0415 - 0.4 s that a job does not need
+        import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; 0.4 s that a job does not need
 
         return pd.DataFrame([self.predict_proba_one(x) for x in samples(X)], index=X.index, columns=self.classes)
 
@@ -192,7 +193,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, classes: list[Any], **parameters: Any) -> HashedSoftmax:  # noqa: ANN401 - as of the class
+    def from_arrays(cls, arrays: Arrays, classes: list[Any], **parameters: Any) -> HashedSoftmax:
         """Return the model whose `arrays()` and `classes` these are; `parameters` are those of the class.
 
         Raises:
@@ -225,17 +226,18 @@ class HashedSoftmax(base.MiniBatchClassifier):
 
 def encoded(text: str) -> bytes:
     """Return the part of a text that is read, as UTF-8; a lone surrogate as three bytes."""
-    if len(text) > features.MAX_POINTS:
-        text = text[: features.MAX_POINTS]
+    if len(text) > MAX_POINTS:
+        text = text[:MAX_POINTS]
     try:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode(errors="surrogatepass")
 
 
-def samples(many: pd.DataFrame | pd.Series) -> list[Any]:
+def samples(many: Frame) -> list[Any]:
     """Return the samples of a mini-batch: the items of a Series, the rows of a DataFrame as dicts."""
-    return many.to_dict(orient="records") if many.ndim > 1 else many.tolist()
+    found: list[Any] = many.to_dict(orient="records") if many.ndim > 1 else many.tolist()
+    return found
 
 
 def capacity_for(classes: int) -> int:
@@ -278,7 +280,7 @@ def warm_up() -> None:
     model.predict_top("text", 1)
 
 
-def _named_feature(name: Any, value: Any) -> tuple[int, float]:  # noqa: ANN401 - whatever a dict of features holds
+def _named_feature(name: Any, value: Any) -> tuple[int, float]:
     """Return the hash and the value of a named feature.
 
     Raises:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from online_model import blocks, characters
+from online_model.blocks import Block
 from online_model.characters import CLASS_SHIFT, DENSE, DIGIT, EMOJI, EXTEND, FOLDED, IGNORED, JOINER, LETTER, LONG_FOLD, MARK, SIZE, SPACE
 from online_model.compiled import compiled
-from online_model.blocks import Block
 
 MAX_POINTS = 8192
 """How much of a text is read, in code points after case folding. Part of the model."""
@@ -68,7 +68,7 @@ class Tokens(NamedTuple):
 
 
 N_TOKENS, N_PAIRS, N_WORDS, N_POINTS, EPOCH = range(5)
-"""Places in the tally: distinct tokens; pairs; tokens in all, shapes of words with digits among them; code points; and a number that is new for each text."""
+"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text."""
 
 _SLOTS = 4 * MAX_POINTS  # more than twice the most tokens
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -135,7 +135,7 @@ def tokenise(tokens: Tokens, data: bytes) -> None:
     previous, previous_start, at = _NO_WORD, 0, 0
     while at < size:
         kind = classes[at]
-        if kind == SPACE or kind == EXTEND:
+        if kind in (SPACE, EXTEND):
             at += 1
         elif kind == MARK:
             _count(tokens, _hash(points, at, at + 1), SYMBOL, at, at + 1, 0)
@@ -171,7 +171,7 @@ def _decode(tokens: Tokens, data: bytes) -> int:
             for i in range(1, length):
                 point = (point << 6) | (np.int64(data[at + i]) & 0x3F)
         at += length
-        entry = np.int64(table[point]) if point < SIZE else _beyond(point)
+        entry = np.int64(table[point]) if point < SIZE else _beyond(int(point))
         kind = (entry >> CLASS_SHIFT) & 7
         if kind == IGNORED:
             continue
@@ -200,13 +200,17 @@ def _emoji_end(points: blocks.Ints, classes: blocks.Ints, start: int, size: int)
     while at < size:
         if points[at] == JOINER and at + 1 < size and classes[at + 1] == EMOJI:
             at += 2
-        elif classes[at] == EXTEND or 0x1F3FB <= points[at] <= 0x1F3FF:
-            at += 1
-        elif at == start + 1 and _is_flag_half(points[start]) and _is_flag_half(points[at]):
+        elif _modifies(points[at], classes[at]) or (at == start + 1 and _is_flag_half(points[start]) and _is_flag_half(points[at])):
             at += 1
         else:
             break
     return at
+
+
+@compiled
+def _modifies(point: int, kind: int) -> bool:
+    """Whether a code point changes the emoji before it: a variation, a joiner, a skin tone."""
+    return kind == EXTEND or 0x1F3FB <= point <= 0x1F3FF
 
 
 @compiled
