@@ -13,6 +13,7 @@ from river import base
 
 from online_model import calibration, features, kernels, scoring
 from online_model.blocks import Block
+from online_model.explanation import Explanation, Kind, Listed, explained, names_of
 from online_model.tokens import MAX_POINTS
 
 MOST_CLASSES = 10_000
@@ -130,6 +131,25 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self._predict(x)
         return self.classes[int(self._scores[: len(self.classes)].argmax())]
 
+    def explain(self, x: Sample, label: Hashable = None) -> Explanation | None:
+        """Return what each feature of `x` adds to the logit of `label`, or of the most probable class; None without classes.
+
+        Raises:
+            KeyError: if the model does not know the label.
+        """
+        if label is None:
+            label = self.predict_one(x)
+            if label is None:
+                return None
+        column = self._table[:, self._index[label]]
+        if isinstance(x, str):
+            found = Listed(*kernels.listed(self._at, self._work, encoded(x)))
+            return explained(label, names_of(found), found.values.astype(np.float64) * column[found.rows])
+        rows, values = self._named(x)
+        names = [(Kind.BIAS, ""), *((Kind.NAMED, name) for _, _, name in sorted(_named_feature(n, v) for n, v in x.items()))]
+        weights = column[[features.bias_row(int(self._info[scoring.BITS])), *rows.tolist()]]
+        return explained(label, iter(names), np.array([features.WEIGHTS[0], *values.tolist()]) * weights)
+
     def _predict(self, x: Sample) -> None:
         if isinstance(x, str):
             if self.classes:
@@ -152,8 +172,8 @@ class HashedSoftmax(base.MiniBatchClassifier):
         """Return rows and values of named features, in an order that does not depend on the dict's."""
         bits = int(self._info[scoring.BITS])
         found = sorted(_named_feature(name, value) for name, value in x.items())
-        rows = np.array([key >> (64 - bits) for key, _ in found], np.int32)
-        return rows, np.array([value for _, value in found], np.float32)
+        rows = np.array([key >> (64 - bits) for key, _, _ in found], np.int32)
+        return rows, np.array([value for _, value, _ in found], np.float32)
 
     def _balancing(self, target: int) -> float:
         if self.balance == 0.0:
@@ -280,8 +300,8 @@ def warm_up() -> None:
     model.predict_top("text", 1)
 
 
-def _named_feature(name: Any, value: Any) -> tuple[int, float]:
-    """Return the hash and the value of a named feature.
+def _named_feature(name: Any, value: Any) -> tuple[int, float, str]:
+    """Return the hash, the value and the text of a named feature.
 
     Raises:
         ValueError: if the value is not finite.
@@ -293,7 +313,7 @@ def _named_feature(name: Any, value: Any) -> tuple[int, float]:
         key, value = str(name), size if abs(size) >= _SMALLEST else 0.0
     else:
         key, value = f"{name}={value}", 1.0
-    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest(), "little"), value
+    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest(), "little"), value, key
 
 
 def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
