@@ -13,6 +13,7 @@ from river import base
 
 from online_model import calibration, features, kernels, scoring
 from online_model.blocks import Block
+from online_model.cleaning import cleaner
 from online_model.explanation import Explanation, Kind, Listed, explained, names_of
 from online_model.tokens import MAX_POINTS
 
@@ -41,6 +42,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         memory_mib: memory of everything that grows or is kept, in MiB; a workspace of 5 MiB is shared by all models of a process.
         learning_rate: step size of AdaGrad.
         balance: weights of labels by the rarity of their class, from 0 (none) to 1 (all classes weigh the same in sum).
+        clean: steps of cleaning before texts are taken apart, joined by "+" (see `online_model.cleaning`).
 
     >>> model = HashedSoftmax(memory_mib=1)
     >>> model.predict_proba_one("good morning")
@@ -51,7 +53,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     'hello'
     """
 
-    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0) -> None:
+    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str = "") -> None:
         if memory_mib < 1 or not 0 < learning_rate < math.inf or not 0 <= balance <= 1:
             raise ValueError(
                 f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1"
@@ -59,6 +61,8 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self.memory_mib = memory_mib
         self.learning_rate = learning_rate
         self.balance = balance
+        self.clean = clean
+        self._clean = cleaner(clean)
         self._start([], capacity_for(0))
 
     def _start(self, classes: list[Any], capacity: int) -> None:
@@ -104,7 +108,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
             target = self._add_class(y)
         weight = float(w) * self._balancing(target)
         if isinstance(x, str):
-            kernels.learn(self._at, self._work, encoded(x), target, weight, self.learning_rate)
+            kernels.learn(self._at, self._work, self._encoded(x), target, weight, self.learning_rate)
         else:
             kernels.learn_named(self._at, self._work, *self._named(x), target, weight, self.learning_rate)
         self._counts[target] += w
@@ -143,7 +147,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
                 return None
         column = self._table[:, self._index[label]]
         if isinstance(x, str):
-            found = Listed(*kernels.listed(self._at, self._work, encoded(x)))
+            found = Listed(*kernels.listed(self._at, self._work, self._encoded(x)))
             return explained(label, names_of(found), found.values.astype(np.float64) * column[found.rows])
         rows, values = self._named(x)
         names = [(Kind.BIAS, ""), *((Kind.NAMED, name) for _, _, name in sorted(_named_feature(n, v) for n, v in x.items()))]
@@ -153,7 +157,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     def _predict(self, x: Sample) -> None:
         if isinstance(x, str):
             if self.classes:
-                kernels.predict(self._at, self._work, encoded(x))
+                kernels.predict(self._at, self._work, self._encoded(x))
         elif self.classes:
             kernels.predict_named(self._at, self._work, *self._named(x))
 
@@ -167,6 +171,9 @@ class HashedSoftmax(base.MiniBatchClassifier):
         import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; 0.4 s that a job does not need
 
         return pd.DataFrame([self.predict_proba_one(x) for x in samples(X)], index=X.index, columns=self.classes)
+
+    def _encoded(self, text: str) -> bytes:
+        return encoded(text if self._clean is None else self._clean(text))
 
     def _named(self, x: dict[Any, Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return rows and values of named features, in an order that does not depend on the dict's."""
@@ -241,6 +248,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays, classes = state.pop("arrays"), state.pop("classes")
         self.__dict__.update(state)
+        self._clean = cleaner(self.clean)
         self._load(arrays, classes)
 
 
