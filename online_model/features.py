@@ -89,7 +89,7 @@ def row_of(state: np.uint64, bits: int) -> int:
     """Return the row that a hash state selects among 2^bits: the highest bits, so that rows 2r and 2r + 1 fold to row r."""
     if bits == 0:
         return 0
-    return int((state * _MIX) >> (_BITS - np.uint64(bits)))
+    return int(np.int64((state * _MIX) >> (_BITS - np.uint64(bits))))
 
 
 @compiled

@@ -62,7 +62,7 @@ class OwnModel(HashedSoftmax):
         return snapshots.checksum(shape.encode(errors="surrogatepass"), self.arrays())
 
 
-def build(specification: str, *, memory_mib: int = 64) -> TextModel:
+def build(specification: str, *, memory_mib: int = 32) -> TextModel:
     """Return a new model.
 
     Args:

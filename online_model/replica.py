@@ -48,7 +48,7 @@ class Replica:
     """
 
     def __init__(
-        self, task: str, *, model: str = OWN, memory_mib: int = 64, quality_window: int = 1000, drift_detector: DriftDetector = "adwin"
+        self, task: str, *, model: str = OWN, memory_mib: int = 32, quality_window: int = 1000, drift_detector: DriftDetector = "adwin"
     ) -> None:
         self.task = task
         self.line = FIRST_LINE

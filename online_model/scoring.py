@@ -147,7 +147,7 @@ def _word(model: Model, found: Tokens, features: Features, number: int) -> int:
     word, version = found.hashes[number], model.info[VERSION]
     start, end = found.starts[number], found.ends[number]
     last = model.kept_hashes.size - 1
-    place = last if end - start > LONGEST_KEPT else int(word >> np.uint64(20)) & (last - 1)
+    place = last if end - start > LONGEST_KEPT else int(np.int64(word >> np.uint64(20))) & (last - 1)
     known = place < last and model.kept_versions[place] == version and model.kept_hashes[place] == word
     if known and _same_word(model, found, place, start, end):
         return place

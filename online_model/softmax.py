@@ -13,6 +13,8 @@ from river import base
 
 from online_model import calibration, features, kernels, scoring
 from online_model.blocks import Block
+from online_model.cleaning import cleaner
+from online_model.explanation import Explanation, Kind, Listed, explained, names_of
 from online_model.tokens import MAX_POINTS
 
 MOST_CLASSES = 10_000
@@ -40,6 +42,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         memory_mib: memory of everything that grows or is kept, in MiB; a workspace of 5 MiB is shared by all models of a process.
         learning_rate: step size of AdaGrad.
         balance: weights of labels by the rarity of their class, from 0 (none) to 1 (all classes weigh the same in sum).
+        clean: steps of cleaning before texts are taken apart, joined by "+" (see `online_model.cleaning`).
 
     >>> model = HashedSoftmax(memory_mib=1)
     >>> model.predict_proba_one("good morning")
@@ -50,7 +53,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     'hello'
     """
 
-    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0) -> None:
+    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str = "") -> None:
         if memory_mib < 1 or not 0 < learning_rate < math.inf or not 0 <= balance <= 1:
             raise ValueError(
                 f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1"
@@ -58,6 +61,8 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self.memory_mib = memory_mib
         self.learning_rate = learning_rate
         self.balance = balance
+        self.clean = clean
+        self._clean = cleaner(clean)
         self._start([], capacity_for(0))
 
     def _start(self, classes: list[Any], capacity: int) -> None:
@@ -103,7 +108,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
             target = self._add_class(y)
         weight = float(w) * self._balancing(target)
         if isinstance(x, str):
-            kernels.learn(self._at, self._work, encoded(x), target, weight, self.learning_rate)
+            kernels.learn(self._at, self._work, self._encoded(x), target, weight, self.learning_rate)
         else:
             kernels.learn_named(self._at, self._work, *self._named(x), target, weight, self.learning_rate)
         self._counts[target] += w
@@ -130,10 +135,29 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self._predict(x)
         return self.classes[int(self._scores[: len(self.classes)].argmax())]
 
+    def explain(self, x: Sample, label: Hashable = None) -> Explanation | None:
+        """Return what each feature of `x` adds to the logit of `label`, or of the most probable class; None without classes.
+
+        Raises:
+            KeyError: if the model does not know the label.
+        """
+        if label is None:
+            label = self.predict_one(x)
+            if label is None:
+                return None
+        column = self._table[:, self._index[label]]
+        if isinstance(x, str):
+            found = Listed(*kernels.listed(self._at, self._work, self._encoded(x)))
+            return explained(label, names_of(found), found.values.astype(np.float64) * column[found.rows])
+        rows, values = self._named(x)
+        names = [(Kind.BIAS, ""), *((Kind.NAMED, name) for _, _, name in sorted(_named_feature(n, v) for n, v in x.items()))]
+        weights = column[[features.bias_row(int(self._info[scoring.BITS])), *rows.tolist()]]
+        return explained(label, iter(names), np.array([features.WEIGHTS[0], *values.tolist()]) * weights)
+
     def _predict(self, x: Sample) -> None:
         if isinstance(x, str):
             if self.classes:
-                kernels.predict(self._at, self._work, encoded(x))
+                kernels.predict(self._at, self._work, self._encoded(x))
         elif self.classes:
             kernels.predict_named(self._at, self._work, *self._named(x))
 
@@ -148,12 +172,15 @@ class HashedSoftmax(base.MiniBatchClassifier):
 
         return pd.DataFrame([self.predict_proba_one(x) for x in samples(X)], index=X.index, columns=self.classes)
 
+    def _encoded(self, text: str) -> bytes:
+        return encoded(text if self._clean is None else self._clean(text))
+
     def _named(self, x: dict[Any, Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return rows and values of named features, in an order that does not depend on the dict's."""
         bits = int(self._info[scoring.BITS])
         found = sorted(_named_feature(name, value) for name, value in x.items())
-        rows = np.array([key >> (64 - bits) for key, _ in found], np.int32)
-        return rows, np.array([value for _, value in found], np.float32)
+        rows = np.array([key >> (64 - bits) for key, _, _ in found], np.int32)
+        return rows, np.array([value for _, value, _ in found], np.float32)
 
     def _balancing(self, target: int) -> float:
         if self.balance == 0.0:
@@ -221,6 +248,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays, classes = state.pop("arrays"), state.pop("classes")
         self.__dict__.update(state)
+        self._clean = cleaner(self.clean)
         self._load(arrays, classes)
 
 
@@ -280,8 +308,8 @@ def warm_up() -> None:
     model.predict_top("text", 1)
 
 
-def _named_feature(name: Any, value: Any) -> tuple[int, float]:
-    """Return the hash and the value of a named feature.
+def _named_feature(name: Any, value: Any) -> tuple[int, float, str]:
+    """Return the hash, the value and the text of a named feature.
 
     Raises:
         ValueError: if the value is not finite.
@@ -293,7 +321,7 @@ def _named_feature(name: Any, value: Any) -> tuple[int, float]:
         key, value = str(name), size if abs(size) >= _SMALLEST else 0.0
     else:
         key, value = f"{name}={value}", 1.0
-    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest(), "little"), value
+    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest(), "little"), value, key
 
 
 def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
