@@ -53,7 +53,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     'hello'
     """
 
-    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str = "") -> None:
+    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str | None = None) -> None:
         if memory_mib < 1 or not 0 < learning_rate < math.inf or not 0 <= balance <= 1:
             raise ValueError(
                 f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1"
