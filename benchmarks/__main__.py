@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, model
+from benchmarks import backends, backlog, bounded, model, snapshots
 
-BENCHMARKS = {"backlog": backlog.main, "model": model.main, "backends": backends.main, "bounded": bounded.main}
-SHORT = ("backlog", "model")
+BENCHMARKS = {
+    "backlog": backlog.main,
+    "model": model.main,
+    "snapshots": snapshots.main,
+    "backends": backends.main,
+    "bounded": bounded.main,
+}
+SHORT = ("backlog", "model", "snapshots")
 
 
 def main(arguments: list[str]) -> int:
