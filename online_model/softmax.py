@@ -25,7 +25,7 @@ Sample = str | dict[Any, Any]
 Frame = Any  # of pandas, which has no types of its own and is not imported here
 
 _LARGEST, _SMALLEST = 1e9, 1e-9  # values of named features: beyond, squares would overflow or be denormal
-_MOST_BALANCE = 10.0
+_MOST_BALANCE, _MOST_WEIGHT = 10.0, 1e6
 
 
 class HashedSoftmax(base.MiniBatchClassifier):
@@ -100,13 +100,19 @@ class HashedSoftmax(base.MiniBatchClassifier):
 
     # River's signatures say dict, though its own text models take strings; so does this one.
     def learn_one(self, x: Sample, y: Hashable, w: float = 1.0) -> None:
-        """Learn that sample `x` has label `y`, with weight `w` on its loss."""
+        """Learn that sample `x` has label `y`, with weight `w` on its loss.
+
+        Raises:
+            ValueError: if the weight is negative or no number, or a feature's value is not finite.
+        """
+        if not w >= 0:
+            raise ValueError(f"weight {w} must be 0 or more")
         target = self._index.get(y)
         if target is None:
             if len(self.classes) == MOST_CLASSES:
                 return
             target = self._add_class(y)
-        weight = float(w) * self._balancing(target)
+        weight = min(float(w), _MOST_WEIGHT) * self._balancing(target)
         if isinstance(x, str):
             kernels.learn(self._at, self._work, self._encoded(x), target, weight, self.learning_rate)
         else:
