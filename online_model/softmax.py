@@ -74,7 +74,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self._info, self._squares, self._calibrator, self._counts = model.info, model.squares, model.calibrator, model.counts
         self._table = model.table.reshape(-1, capacity)
         self._scores = model.scores
-        self._info[[scoring.BITS, scoring.WIDTH, scoring.CLASSES, scoring.VERSION]] = bits, capacity, len(classes), 1
+        self._info[[scoring.BITS, scoring.WIDTH, scoring.CLASSES, scoring.VERSION, scoring.KEPT]] = bits, capacity, len(classes), 1, kept
         self._calibrator[:] = calibration.initial()
         self._at = self._block.directory
         self._work = features.workspace().directory
