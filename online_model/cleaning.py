@@ -41,12 +41,12 @@ come apart. lengths: words with less than 2 or more than 29 characters go.
 
 
 def cleaner(names: str) -> Callable[[str], str] | None:
-    """Return the function that does the steps `names`, joined by "+"; None for the empty string.
+    """Return the function that does the steps `names`, joined by "_"; None for the empty string.
 
     Raises:
         ValueError: if a step is unknown.
 
-    >>> clean = cleaner("html+urls+lengths")
+    >>> clean = cleaner("html_urls_lengths")
     >>> clean("<p>a fine day &amp; more at https://example.org/x?y=1</p>")
     'fine day more at example.org'
     >>> cleaner("stems")
@@ -54,7 +54,7 @@ def cleaner(names: str) -> Callable[[str], str] | None:
     ...
     ValueError: clean='stems': there is no step 'stems'; there are nfkc, html, urls, joined, lengths
     """
-    wanted = [name for name in names.split("+") if name]
+    wanted = [name for name in names.split("_") if name]
     for name in wanted:
         if name not in STEPS:
             raise ValueError(f"clean={names!r}: there is no step {name!r}; there are {', '.join(STEPS)}")

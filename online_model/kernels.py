@@ -119,17 +119,20 @@ def _learn_listed(model: Model, listed: Features, target: int, weight: float, ra
     square = _errors(model, target, weight)
     model.info[VERSION] += 1
     if square > 0.0:
-        _step(model, listed, square * 2.0 / classes, rate)
+        _step(model, listed, square * 2.0 / max(classes, 2), rate)
 
 
 @compiled
 def _errors(model: Model, target: int, weight: float) -> float:
-    """Write the weighted errors of the uncalibrated probabilities; return the sum of their squares."""
+    """Write the weighted errors of the uncalibrated probabilities; return the sum of their squares.
+
+    As long as there is one class, it stands against an unknown one with score 0: the first labels teach, too.
+    """
     scores, classes = model.scores, model.info[CLASSES]
-    highest = scores[0]
+    highest = scores[0] if classes > 1 else max(scores[0], 0.0)
     for c in range(1, classes):
         highest = max(highest, scores[c])
-    total = 0.0
+    total = 0.0 if classes > 1 else calibration.exp(-highest)
     for c in range(classes):
         scores[c] = calibration.exp(scores[c] - highest)
         total += scores[c]

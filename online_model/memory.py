@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
+
+import numpy as np
 
 _NOT_ITS_OWN = (type, ModuleType, FunctionType, BuiltinFunctionType)
 """What a model refers to, but shares with the whole program."""
@@ -18,12 +20,17 @@ def reachable(root: object) -> Iterator[object]:
     while found:
         thing = found.pop()
         yield thing
-        # The collector passes over a dict's keys where all of them are texts, which refer to nothing.
-        keys = dict.keys(thing) if isinstance(thing, dict) else ()
-        for other in (*gc.get_referents(thing), *keys):
+        for other in (*gc.get_referents(thing), *_passed_over(thing)):
             if id(other) not in seen and not isinstance(other, _NOT_ITS_OWN):
                 seen.add(id(other))
                 found.append(other)
+
+
+def _passed_over(thing: object) -> Iterable[object]:
+    """Return what the garbage collector does not see: keys of a dict that are all texts, and the array that a view looks into."""
+    if isinstance(thing, dict):
+        return dict.keys(thing)
+    return (thing.base,) if isinstance(thing, np.ndarray) and thing.base is not None else ()
 
 
 def memory_bytes(root: object) -> int:
@@ -33,6 +40,8 @@ def memory_bytes(root: object) -> int:
     own losses do not. An array's data count in full, also where the system has not yet given memory to pages that are still zero.
 
     >>> memory_bytes([bytes(1000), bytes(1000)]) in range(2100, 2300)
+    True
+    >>> memory_bytes([np.zeros(1000)[:3], np.ones(1000)[:3]]) in range(16_000, 17_000)
     True
     """
     return sum(sys.getsizeof(thing) for thing in reachable(root))

@@ -42,7 +42,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         memory_mib: memory of everything that grows or is kept, in MiB; a workspace of 5 MiB is shared by all models of a process.
         learning_rate: step size of AdaGrad.
         balance: weights of labels by the rarity of their class, from 0 (none) to 1 (all classes weigh the same in sum).
-        clean: steps of cleaning before texts are taken apart, joined by "+" (see `online_model.cleaning`).
+        clean: steps of cleaning before texts are taken apart, joined by "_" (see `online_model.cleaning`).
 
     >>> model = HashedSoftmax(memory_mib=1)
     >>> model.predict_proba_one("good morning")

@@ -147,7 +147,7 @@ def table(reports: list[Evaluated]) -> Table:
     first = reports[0]
     title = Text(f"\n{first.file}: {first.rows:,} rows, {first.classes} classes", style="bold")
     shown = Table(title=title, title_justify="left", padding=(0, 1))
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for report in reports:
         shown.add_column(Text(report.model, overflow="fold"), justify="right", min_width=9)
     for name, figure in FIGURES.items():

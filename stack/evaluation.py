@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from online_model.calibration_error import Flags, Floats, Reliability, calibrated_ece, reliability
+from online_model.drift import describe
 from online_model.memory import memory_bytes
 from online_model.models import TextModel
 from online_model.prequential import NOTHING, Prequential
@@ -115,8 +116,8 @@ def evaluate(
         replica.apply(entry)
         if entry.served is not None:
             outcomes.add(entry.label, entry.served)
-        if (raised := _raised(replica, entry)) is not None:
-            alarms.append(Alarm(len(outcomes.true), raised))
+        if (raised := replica.drift.raised_at(entry.seq)) is not None:
+            alarms.append(Alarm(len(outcomes.true), describe(raised)))
     report = Evaluated(
         file=data.name,
         model=model,
@@ -240,8 +241,3 @@ def _window(labels: int) -> int:
 def _most_confused(confusion: Counter[tuple[str, str]]) -> list[tuple[str, str, int]]:
     mistakes = [(true, said, count) for (true, said), count in confusion.items() if true != said]
     return sorted(mistakes, key=lambda m: (-m[2], m[0], m[1]))[:CONFUSIONS]
-
-
-def _raised(_replica: Replica, _entry: LabelEntry) -> str | None:
-    """Return the drift alarm that the entry has raised, in words, if it has; replicas watch for none yet."""
-    return None

@@ -111,7 +111,7 @@ def test_the_curve_counts_over_all_labels_and_over_the_last_ones() -> None:
 def test_the_rates_are_of_the_model_alone_and_the_memory_of_all_that_it_holds() -> None:
     found = run(data(300)).report
     assert found.predict_per_second > found.learn_per_second / 100 > 0
-    assert 1.0 <= found.memory_mib < 1.1, "its tables have the size that the setting says"
+    assert 0.5 < found.memory_mib < 1.1, "its tables fill what the setting gives them, as far as powers of two go"
 
 
 def test_the_memory_of_a_model_of_river_is_what_the_interpreter_allocates_for_it() -> None:
@@ -187,3 +187,19 @@ def test_what_is_evaluated_is_the_step_of_the_jobs(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Replica, "apply", noted)
     run(Data("x", [Row("a", "x"), Row("b", "y"), Row("c", "x")], [], [True, False, True]))
     assert applied == [1, 2]
+
+
+def test_a_drift_raises_an_alarm_where_it_is_and_none_where_there_is_none() -> None:
+    """Two classes change places in the middle, so that the model errs until it has learned it."""
+    draw = np.random.default_rng(7).random(2400)
+    rows = [
+        Row(f"{'left' if d < 0.5 else 'right'} and {int(d * 9999) % 50}", "ab"[int((d < 0.5) ^ (n >= 1200))]) for n, d in enumerate(draw)
+    ]
+    of = Data("x", rows, [], [True] * len(rows))
+    alarms = run(of).report.alarms
+    assert alarms
+    assert 1200 < alarms[0].position < 1400
+    assert "errors have risen" in alarms[0].message
+    assert not run(Data("x", rows[:1200], [], [True] * 1200)).report.alarms
+    silent = evaluate(of, OWN, Settings(model_memory_mib=1, drift_detector="none"), label_delay=0, label_fraction=1.0)
+    assert not silent.report.alarms
