@@ -22,6 +22,7 @@ LEAST_ERROR = 0.003
 """Errors below it are not learned: what is right stays, and with many classes a label touches few."""
 
 _SMALLEST_STEP = 1e-9  # smaller ones are zero: their squares would be denormal floats, which some CPUs flush to zero
+_LARGEST_SUM = 3e38  # of squares, in float32
 _EPSILON = 1e-3
 
 
@@ -150,7 +151,7 @@ def _step(model: Model, listed: Features, square: float, rate: float) -> None:
     width = model.info[WIDTH]
     for i in range(listed.tally[COUNT]):
         row, value = np.int64(listed.rows[i]), np.float64(listed.values[i])
-        total = np.float64(model.squares[row]) + value * value * square
+        total = min(np.float64(model.squares[row]) + value * value * square, _LARGEST_SUM)
         model.squares[row] = np.float32(total)
         step = np.float32(rate * value / math.sqrt(total + _EPSILON))
         start = row * width

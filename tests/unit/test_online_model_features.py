@@ -54,7 +54,9 @@ def test_each_group_has_its_norm(text: str) -> None:
     """Values of one kind of features, squared, weighted by how much there is of it, are the square of the group's weight."""
     listed = found(text)
     assert listed[0].value == features.WEIGHTS[0]
-    for weight, kinds in zip(features.WEIGHTS[1:], [(features.TOKEN, features.SHAPE), (features.PAIR,), (features.CHARACTERS,)], strict=True):
+    for weight, kinds in zip(
+        features.WEIGHTS[1:], [(features.TOKEN, features.SHAPE), (features.PAIR,), (features.CHARACTERS,)], strict=True
+    ):
         norm = math.sqrt(math.fsum(f.value**2 for f in listed if f.kind in kinds))
         assert norm == pytest.approx(weight if any(f.kind in kinds for f in listed) else 0.0, rel=1e-5)
 
@@ -71,7 +73,9 @@ def test_the_order_of_words_changes_pairs_only(words: list[str], draw: random.Ra
     shuffled = words[:]
     draw.shuffle(shuffled)
     one, other = found(" ".join(words)), found(" ".join(shuffled))
-    assert sorted((f.row, f.value) for f in one if f.kind != features.PAIR) == sorted((f.row, f.value) for f in other if f.kind != features.PAIR)
+    assert sorted((f.row, f.value) for f in one if f.kind != features.PAIR) == sorted(
+        (f.row, f.value) for f in other if f.kind != features.PAIR
+    )
     assert len(one) == len(other)
 
 
