@@ -73,10 +73,11 @@ def _built() -> tuple[Codes, Codes]:
     for point in range(SIZE):
         character = chr(point)
         folded = character.casefold()
+        kind = classify(folded[0]) << CLASS_SHIFT  # U+0345 is a mark that folds to a letter: a word either way
         if len(folded) == 1:
-            codes[point] = classify(character) << CLASS_SHIFT | ord(folded)
+            codes[point] = kind | ord(folded)
         else:
-            codes[point] = classify(character) << CLASS_SHIFT | LONG_FOLD | len(expanded)
+            codes[point] = kind | LONG_FOLD | len(expanded)
             expanded += [len(folded), *map(ord, folded)]
     return codes, np.array(expanded, np.int32)
 
