@@ -72,10 +72,11 @@ def _built() -> tuple[Codes, Codes]:
     expanded: list[int] = []
     for character in map(chr, range(SIZE)):
         folded = character.casefold()
+        kind = classify(folded[0]) << CLASS_SHIFT  # U+0345 is a mark that folds to a letter: a word either way
         if len(folded) == 1:
-            codes.append(classify(character) << CLASS_SHIFT | ord(folded))
+            codes.append(kind | ord(folded))
         else:
-            codes.append(classify(character) << CLASS_SHIFT | LONG_FOLD | len(expanded))
+            codes.append(kind | LONG_FOLD | len(expanded))
             expanded += [len(folded), *map(ord, folded)]
     return np.array(codes, np.int32), np.array(expanded, np.int32)
 

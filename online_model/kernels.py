@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
 import numpy as np
+from numba import carray
 
 from online_model import blocks, calibration, features, scoring, tokens
 from online_model.compiled import compiled
@@ -23,6 +23,7 @@ LEAST_ERROR = 0.003
 """Errors below it are not learned: what is right stays, and with many classes a label touches few."""
 
 _SMALLEST_STEP = 1e-9  # smaller ones are zero: their squares would be denormal floats, which some CPUs flush to zero
+_LARGEST_SUM = 3e38  # of squares, in float32
 _EPSILON = 1e-3
 
 
@@ -96,7 +97,11 @@ def listed(
     tokenise(found, data)
     add_all(found, blocks.longs(model_at, 0)[BITS], all_of_it)
     shape = (all_of_it.tally[COUNT],)
-    rows, values, kinds = carray(all_of_it.rows, shape).copy(), carray(all_of_it.values, shape).copy(), carray(all_of_it.kinds, shape).copy()
+    rows, values, kinds = (
+        carray(all_of_it.rows, shape).copy(),
+        carray(all_of_it.values, shape).copy(),
+        carray(all_of_it.kinds, shape).copy(),
+    )
     starts, ends = carray(all_of_it.starts, shape).copy(), carray(all_of_it.ends, shape).copy()
     return rows, values, kinds, starts, ends, carray(found.points, (found.tally[tokens.N_POINTS],)).copy()
 
@@ -165,7 +170,7 @@ def _step(model: Model, listed: Features, square: float, rate: float) -> None:
     width = model.info[WIDTH]
     for i in range(listed.tally[COUNT]):
         row, value = np.int64(listed.rows[i]), np.float64(listed.values[i])
-        total = np.float64(model.squares[row]) + value * value * square
+        total = min(np.float64(model.squares[row]) + value * value * square, _LARGEST_SUM)
         model.squares[row] = np.float32(total)
         step = np.float32(rate * value / math.sqrt(total + _EPSILON))
         start = row * width

@@ -130,7 +130,7 @@ class Replica:
             replica.quality = Prequential.from_stored(header.quality)
             if header.drift is not msgspec.UNSET:
                 replica.drift = DriftMonitor.from_stored(header.drift)
-        except ValueError as error:
+        except (ValueError, OverflowError, MemoryError) as error:  # numbers in the header may be of any size
             raise SnapshotError(f"intact, but not a model: {error}") from error
         return replica
 

@@ -26,6 +26,9 @@ Frame = Any  # of pandas, which has no types of its own and is not imported here
 
 _LARGEST, _SMALLEST = 1e9, 1e-9  # values of named features: beyond, squares would overflow or be denormal
 _MOST_BALANCE = 10.0
+_MOST_WEIGHT = 1e6  # of a label: beyond, squares would overflow
+_MOST_RATE = 100.0
+_MOST_MEMORY = 16384  # rows are numbered by int32
 
 
 class HashedSoftmax(base.MiniBatchClassifier):
@@ -54,9 +57,10 @@ class HashedSoftmax(base.MiniBatchClassifier):
     """
 
     def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str | None = None) -> None:
-        if memory_mib < 1 or not 0 < learning_rate < math.inf or not 0 <= balance <= 1:
+        if not 1 <= memory_mib <= _MOST_MEMORY or not 0 < learning_rate <= _MOST_RATE or not 0 <= balance <= 1:
             raise ValueError(
-                f"memory_mib={memory_mib} must be at least 1, learning_rate={learning_rate} positive, balance={balance} 0 to 1"
+                f"memory_mib={memory_mib} must be 1 to {_MOST_MEMORY}, learning_rate={learning_rate} positive and at most {_MOST_RATE:.0f}, "
+                f"balance={balance} 0 to 1"
             )
         self.memory_mib = memory_mib
         self.learning_rate = learning_rate
@@ -102,11 +106,19 @@ class HashedSoftmax(base.MiniBatchClassifier):
 
     # River's signatures say dict, though its own text models take strings; so does this one.
     def learn_one(self, x: Sample, y: Hashable, w: float = 1.0) -> None:
-        """Learn that sample `x` has label `y`, with weight `w` on its loss."""
+        """Learn that sample `x` has label `y`, with weight `w` on its loss.
+
+        Raises:
+            ValueError: if the weight is not from 0 to a million, or a named feature is no finite number; then nothing is learned.
+        """
+        if not 0 <= w <= _MOST_WEIGHT:
+            raise ValueError(f"weight {w} is not from 0 to {_MOST_WEIGHT:.0f}")
         target = self._index.get(y)
         if target is None:
             if len(self.classes) == MOST_CLASSES:
                 return
+            if not isinstance(x, str):
+                self._named(x)  # raises before there is a class more
             target = self._add_class(y)
         weight = float(w) * self._balancing(target)
         if isinstance(x, str):
@@ -336,4 +348,6 @@ def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[in
         raise ValueError(f"array {name!r} is missing or of another type")
     if any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
         raise ValueError(f"array {name!r} has shape {array.shape}, not {shape}")
+    if not np.isfinite(array).all() or (name in ("squares", "counts") and array.size and array.min() < 0):
+        raise ValueError(f"array {name!r} holds numbers that nobody can have learned")
     return array

@@ -195,6 +195,8 @@ def _decode(tokens: Tokens, data: bytes) -> int:
 def _beyond(point: int) -> int:
     """Return what the table would say of a code point beyond it."""
     kind = DENSE if point < 0x40000 else (IGNORED if 0xE0000 <= point < 0xE1000 else LETTER)
+    if 0xE0020 <= point <= 0xE007F:  # tags: behind a black flag they spell a region
+        kind = EXTEND
     return (kind << CLASS_SHIFT) | point
 
 

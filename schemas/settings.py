@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_text_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 1024 * 1024
     proba_top: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] = "softmax"
-    model_memory_mib: Positive = 32
+    model_memory_mib: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 32
     allow_pickle: bool = False
     recent_predictions: Positive = 100_000
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
