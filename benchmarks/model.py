@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     cpu = pin(args.cpu)
     print(f"one core, number {cpu}, of {cpu_name()}; load {os.getloadavg()[0]:.1f} before", flush=True)
     warm_up()
-    report = {"cpu": cpu_name(), "python": platform.python_version(), "sets": {}}
+    report: dict[str, Any] = {"cpu": cpu_name(), "python": platform.python_version(), "sets": {}}
     for name, (train, test) in _sets(args.data, args.sets.split(","), args.file).items():
         speeds = measure(train, test, args.rounds)
         speeds["more"] = more(train, test, args.rounds)

@@ -1,8 +1,8 @@
 """How soon a process with a warm cache predicts, how long a snapshot takes, and how long writing one stalls a predicting thread.
 
-The stall is the longest time between two predictions of a thread that does nothing else, in the process in which another thread
-makes and stores snapshots of a full table. A busy machine stalls it as well: what Linux says that a thread waited for a CPU is taken off, and the same
-is measured while nothing is written.
+The stall is the longest time between two predictions of a thread that does nothing else, in the process in which another
+thread makes and stores snapshots of a full table. A busy machine stalls it as well: what Linux says that it waited for a CPU is
+taken off, and the same is measured while nothing is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def main(arguments: list[str]) -> None:
 
 def start() -> None:
     """Print how long a new process takes to its first prediction; best of five."""
-    best = float("inf")
+    best, said = float("inf"), ""
     for _ in range(5):
         began = time.perf_counter()
         output = subprocess.run([sys.executable, "-c", _START], capture_output=True, text=True, check=True).stdout

@@ -8,12 +8,14 @@ For the type checker a pointer is an array; there is no more to it than reading 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
+from llvmlite import ir
+from numba import types as numba_types
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
 from online_model.compiled import compiled
 
@@ -23,6 +25,9 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
+
+types: Any = numba_types  # what it says of its types is incomplete
+Item = TypeVar("Item", bound=np.generic)
 
 _ALIGNMENT = 64  # a cache line
 _STAGGER = 11 * _ALIGNMENT
@@ -81,6 +86,23 @@ def _pointer_to_pointer(_context: Any, at: Any, item: Any) -> Any:
 _recast: Any = _pointer_to_pointer
 
 
+@intrinsic
+def _fetch_early(_context: Any, at: Any, place: Any) -> Any:
+    """Ask for the cache line of an item, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        item = builder.gep(arguments[0], [arguments[1]], source_etype=context.get_data_type(signature.args[0].dtype))
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
+        builder.call(function, [builder.bitcast(item, byte), word(0), word(3), word(1)])  # to read, into all levels, data
+        return context.get_dummy_value()
+
+    return types.none(at, place), generate
+
+
+fetch_early: Any = _fetch_early
+
+
 @compiled
 def as_floats(at: Hashes) -> Floats:
     """Return a pointer to the same memory as float32."""
@@ -128,3 +150,13 @@ def hashes(directory: Directory, number: int) -> Hashes:
     """Return a section of uint64, to be indexed only."""
     at: Hashes = _pointer(directory[2 * number], np.uint64)
     return at
+
+
+_view: Any = carray  # its types know no section
+
+
+@compiled
+def sized(at: npt.NDArray[Item], size: int) -> npt.NDArray[Item]:
+    """Return the first items of a section as an array."""
+    found: npt.NDArray[Item] = _view(at, (size,))
+    return found

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from online_model import blocks, calibration, features, scoring, tokens
+from online_model.blocks import sized
 from online_model.compiled import compiled
 from online_model.features import COUNT, NAMED, Features, add_all, add_bias
 from online_model.scoring import BITS, CLASSES, VERSION, WIDTH, Model, score_listed, score_text
@@ -96,14 +96,10 @@ def listed(
     found, all_of_it = tokens.opened(work_at), features.opened(work_at)
     tokenise(found, data)
     add_all(found, blocks.longs(model_at, 0)[BITS], all_of_it)
-    shape = (all_of_it.tally[COUNT],)
-    rows, values, kinds = (
-        carray(all_of_it.rows, shape).copy(),
-        carray(all_of_it.values, shape).copy(),
-        carray(all_of_it.kinds, shape).copy(),
-    )
-    starts, ends = carray(all_of_it.starts, shape).copy(), carray(all_of_it.ends, shape).copy()
-    return rows, values, kinds, starts, ends, carray(found.points, (found.tally[tokens.N_POINTS],)).copy()
+    n = all_of_it.tally[COUNT]
+    rows, values, kinds = sized(all_of_it.rows, n).copy(), sized(all_of_it.values, n).copy(), sized(all_of_it.kinds, n).copy()
+    starts, ends = sized(all_of_it.starts, n).copy(), sized(all_of_it.ends, n).copy()
+    return rows, values, kinds, starts, ends, sized(found.points, found.tally[tokens.N_POINTS]).copy()
 
 
 @compiled
@@ -115,7 +111,7 @@ def _calibrate(model: Model) -> None:
 @compiled
 def _views(model: Model) -> tuple[blocks.Doubles, blocks.Doubles]:
     """Return the scores of the classes and the calibrator's state as arrays, which have a size."""
-    return carray(model.scores, (model.info[CLASSES],)), carray(model.calibrator, (calibration.STATE_SIZE,))
+    return sized(model.scores, model.info[CLASSES]), sized(model.calibrator, calibration.STATE_SIZE)
 
 
 @compiled
