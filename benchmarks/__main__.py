@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, model
+from benchmarks import backends, backlog, bounded, fuzz, model
 
-BENCHMARKS = {"backlog": backlog.main, "model": model.main, "backends": backends.main, "bounded": bounded.main}
+BENCHMARKS = {"backlog": backlog.main, "model": model.main, "backends": backends.main, "bounded": bounded.main, "fuzz": fuzz.main}
 SHORT = ("backlog", "model")
 
 

@@ -65,7 +65,7 @@ def initial() -> Floats:
 @compiled
 def exp(x: float) -> float:
     """Return e^x for x <= 0; e^-600 below -600, and for what is no number: it selects an item of an array. Relative error below 1e-15."""
-    x = x if x > _LOWEST else _LOWEST
+    x = max(_LOWEST, x)
     k = math.floor(x * _LOG2E + 0.5)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     total = _TAYLOR[13]
