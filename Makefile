@@ -73,4 +73,6 @@ $(STAMP): build.lock requirements.lock dev.lock pyproject.toml
 	@# Compiled here, once: the interpreter inside a TaskManager writes no bytecode, and would compile for 5 s after each crash.
 	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock dev.lock build.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --editable .
+	@# Compiled here as well: otherwise every process of the first start would do it, each for itself.
+	@$(BIN)/python -c 'from online_model.softmax import warm_up; warm_up()'
 	@echo "$(CURDIR)" >$(STAMP)

@@ -40,8 +40,8 @@ come apart. lengths: words with less than 2 or more than 29 characters go.
 """
 
 
-def cleaner(names: str) -> Callable[[str], str] | None:
-    """Return the function that does the steps `names`, joined by "_"; None for the empty string.
+def cleaner(names: str | None) -> Callable[[str], str] | None:
+    """Return the function that does the steps `names`, joined by "_"; None for None.
 
     Raises:
         ValueError: if a step is unknown.
@@ -54,13 +54,13 @@ def cleaner(names: str) -> Callable[[str], str] | None:
     ...
     ValueError: clean='stems': there is no step 'stems'; there are nfkc, html, urls, joined, lengths
     """
-    wanted = [name for name in names.split("_") if name]
+    if names is None:
+        return None
+    wanted = names.split("_")
     for name in wanted:
         if name not in STEPS:
             raise ValueError(f"clean={names!r}: there is no step {name!r}; there are {', '.join(STEPS)}")
     steps = [step for name, step in STEPS.items() if name in wanted]
-    if not steps:
-        return None
 
     def clean(text: str) -> str:
         for step in steps:

@@ -155,8 +155,8 @@ def add_all(found: Tokens, bits: int, features: Features) -> None:
         if found.kinds[number] == WORD:
             after = add_ngrams(found, start, end, bits, features, at)
             ngrams += count * (after - at)
-            features.values[at:after] = value
-            features.kinds[at:after] = CHARACTERS
+            for i in range(at, after):
+                features.values[i], features.kinds[i] = value, CHARACTERS
             at = after
     of_token, of_pair, of_ngram = factors(found.tally[N_WORDS], found.tally[N_PAIRS], ngrams)
     for i in range(1, at):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import carray
 
 from online_model import blocks, calibration, features, scoring, tokens
 from online_model.compiled import compiled
@@ -31,7 +32,7 @@ def predict(model_at: blocks.Directory, work_at: blocks.Directory, data: bytes) 
     """Write the probabilities of the classes for the UTF-8 text `data` to the model's scores."""
     model = scoring.opened(model_at)
     score_text(model, tokens.opened(work_at), features.opened(work_at), data)
-    calibration.calibrated(model.scores[: model.info[CLASSES]], model.calibrator)
+    _calibrate(model)
 
 
 @compiled
@@ -40,7 +41,7 @@ def predict_named(model_at: blocks.Directory, work_at: blocks.Directory, rows: b
     model, listed = scoring.opened(model_at), features.opened(work_at)
     _list_named(model, listed, rows, values)
     score_listed(model, listed)
-    calibration.calibrated(model.scores[: model.info[CLASSES]], model.calibrator)
+    _calibrate(model)
 
 
 @compiled
@@ -95,15 +96,32 @@ def listed(
     found, all_of_it = tokens.opened(work_at), features.opened(work_at)
     tokenise(found, data)
     add_all(found, blocks.longs(model_at, 0)[BITS], all_of_it)
-    n = all_of_it.tally[COUNT]
-    rows, values, kinds = all_of_it.rows[:n].copy(), all_of_it.values[:n].copy(), all_of_it.kinds[:n].copy()
-    return rows, values, kinds, all_of_it.starts[:n].copy(), all_of_it.ends[:n].copy(), found.points[: found.tally[tokens.N_POINTS]].copy()
+    shape = (all_of_it.tally[COUNT],)
+    rows, values, kinds = (
+        carray(all_of_it.rows, shape).copy(),
+        carray(all_of_it.values, shape).copy(),
+        carray(all_of_it.kinds, shape).copy(),
+    )
+    starts, ends = carray(all_of_it.starts, shape).copy(), carray(all_of_it.ends, shape).copy()
+    return rows, values, kinds, starts, ends, carray(found.points, (found.tally[tokens.N_POINTS],)).copy()
+
+
+@compiled
+def _calibrate(model: Model) -> None:
+    scores, state = _views(model)
+    calibration.calibrated(scores, state)
+
+
+@compiled
+def _views(model: Model) -> tuple[blocks.Doubles, blocks.Doubles]:
+    """Return the scores of the classes and the calibrator's state as arrays, which have a size."""
+    return carray(model.scores, (model.info[CLASSES],)), carray(model.calibrator, (calibration.STATE_SIZE,))
 
 
 @compiled
 def _list_named(model: Model, listed: Features, rows: blocks.Ints, values: blocks.Floats) -> None:
     add_bias(model.info[BITS], listed)
-    for i in range(min(rows.size, listed.rows.size - 1)):
+    for i in range(min(rows.size, features.MOST - 1)):
         listed.rows[i + 1], listed.values[i + 1], listed.kinds[i + 1] = rows[i], values[i], NAMED
         listed.tally[COUNT] += 1
 
@@ -116,7 +134,8 @@ def _learn_listed(model: Model, listed: Features, target: int, weight: float, ra
     """
     classes = model.info[CLASSES]
     score_listed(model, listed)
-    calibration.update(model.scores[:classes], target, weight, model.calibrator)
+    scores, state = _views(model)
+    calibration.update(scores, target, weight, state)
     square = _errors(model, target, weight)
     model.info[VERSION] += 1
     if square > 0.0:

@@ -16,22 +16,27 @@ from online_model.compiled import compiled
 from online_model.features import WEIGHTS, Features, add_ngrams, bias_row, factors, row_of, shape_row
 from online_model.tokens import N_PAIRS, N_TOKENS, N_WORDS, WORD, Tokens, tokenise
 
-BITS, WIDTH, CLASSES, VERSION = range(4)
-"""Places in `Model.info`: rows are 2^BITS; columns of a row; classes; a number that is new after each change."""
+BITS, WIDTH, CLASSES, VERSION, KEPT = range(5)
+"""Places in `Model.info`: rows are 2^BITS; columns of a row; classes; a number that is new after each change; words kept."""
 
-SCORES = 10
-"""Number of the section with the scores."""
+CALIBRATOR, SCORES = 3, 7
+"""Numbers of the sections with the calibrator and the scores."""
 
-LONGEST_KEPT = 24
+LONGEST_KEPT = 26
 """Code points of the longest words that are kept."""
 
 _BIAS = np.float32(WEIGHTS[0])
-_RECORD = LONGEST_KEPT + 2  # n-grams, length, code points
 _SUMS = 3  # tokens, pairs, n-grams
+_LINE = 8  # a cache line, in items of 8 bytes
+
+# The record of a kept word, in items of 8 bytes: its hash; the version of the model that its sums belong to; how many n-grams it has and its
+# length (int32); its code points (int32), to the end of the second line; the sums (float32) of the rows of its token and shape, then
+# of its n-grams.
+_HASH, _VERSION, _SIZES, _POINTS, _ITS_SUMS = 0, 1, 2, 3, 16
 
 
 class Model(NamedTuple):
-    """What the kernels know of a model.
+    """What the kernels know of a model: a section each.
 
     Attributes:
         info: see BITS …
@@ -39,10 +44,7 @@ class Model(NamedTuple):
         squares: AdaGrad's sum of squares for each row.
         calibrator: see `online_model.calibration`.
         counts: the weights of the labels of each class.
-        kept_hashes: hash of the word in each place; the last place is for words that are not kept.
-        kept_versions: the version of the model that its sums belong to.
-        kept_words: how many n-grams it has, its length, its code points.
-        kept_sums: sums of the rows of its token and shape, then of its n-grams.
+        kept: a record of each word that is kept, at a place that its hash selects; a last one for a word that is not.
         sums: sums over the text: tokens, pairs, n-grams.
         scores: scores or probabilities of the classes.
         errors: what a label found wrong with the probability of each class.
@@ -53,10 +55,7 @@ class Model(NamedTuple):
     squares: blocks.Floats
     calibrator: blocks.Doubles
     counts: blocks.Doubles
-    kept_hashes: blocks.Hashes
-    kept_versions: blocks.Longs
-    kept_words: blocks.Ints
-    kept_sums: blocks.Floats
+    kept: blocks.Hashes
     sums: blocks.Floats
     scores: blocks.Doubles
     errors: blocks.Floats
@@ -70,14 +69,17 @@ def sections(bits: int, width: int, kept: int) -> list[tuple[int, Any]]:
         (1 << bits, np.float32),
         (calibration.STATE_SIZE, np.float64),
         (width, np.float64),
-        (kept + 1, np.uint64),
-        (kept + 1, np.int64),
-        ((kept + 1) * _RECORD, np.int32),
-        ((kept + 1) * 2 * width, np.float32),
+        ((kept + 1) * record_size(width), np.uint64),
         (_SUMS * width, np.float32),
         (width, np.float64),
         (width, np.float32),
     ]
+
+
+@compiled
+def record_size(width: int) -> int:
+    """Return the size of the record of a kept word, in items of 8 bytes."""
+    return -(-(_ITS_SUMS + width) // _LINE) * _LINE
 
 
 @compiled
@@ -90,12 +92,9 @@ def opened(at: blocks.Directory) -> Model:
         blocks.doubles(at, 3),
         blocks.doubles(at, 4),
         blocks.hashes(at, 5),
-        blocks.longs(at, 6),
-        blocks.ints(at, 7),
+        blocks.floats(at, 6),
+        blocks.doubles(at, 7),
         blocks.floats(at, 8),
-        blocks.floats(at, 9),
-        blocks.doubles(at, 10),
-        blocks.floats(at, 11),
     )
 
 
@@ -103,25 +102,24 @@ def opened(at: blocks.Directory) -> Model:
 def score_text(model: Model, found: Tokens, features: Features, data: bytes) -> None:
     """Write the scores of the classes for the UTF-8 text `data`."""
     tokenise(found, data)
-    bits, width = model.info[BITS], model.info[WIDTH]
-    sums = model.sums
-    sums[:] = np.float32(0.0)
-    ngrams = 0
-    for number in range(found.tally[N_TOKENS]):
+    bits, width, sums = model.info[BITS], model.info[WIDTH], model.sums
+    n_tokens, n_pairs, ngrams = found.tally[N_TOKENS], found.tally[N_PAIRS], 0
+    kept_ints, kept_sums = blocks.as_ints(model.kept), blocks.as_floats(model.kept)
+    for c in range(_SUMS * width):
+        sums[c] = np.float32(0.0)
+    for number in range(n_tokens):
         count = found.counts[number]
         factor = np.float32(math.sqrt(count))
         if found.kinds[number] == WORD:
             place = _word(model, found, features, number)
-            ngrams += count * model.kept_words[place * _RECORD]
-            kept = 2 * place * width
-            for c in range(width):
-                sums[c] += factor * model.kept_sums[kept + c]
-                sums[2 * width + c] += factor * model.kept_sums[kept + width + c]
+            ngrams += count * kept_ints[2 * (place + _SIZES)]
+            _add(sums, 0, kept_sums, 2 * (place + _ITS_SUMS), factor, width)
+            _add(sums, 2 * width, kept_sums, 2 * (place + _ITS_SUMS) + width, factor, width)
         else:
-            _add_row(model, row_of(found.hashes[number], bits), factor, 0)
-    for number in range(found.tally[N_PAIRS]):
-        _add_row(model, row_of(found.pairs[number], bits), np.float32(1.0), width)
-    of_token, of_pair, of_ngram = factors(found.tally[N_WORDS], found.tally[N_PAIRS], ngrams)
+            _add(sums, 0, model.table, row_of(found.hashes[number], bits) * width, factor, width)
+    for number in range(n_pairs):
+        _add(sums, width, model.table, row_of(found.pairs[number], bits) * width, np.float32(1.0), width)
+    of_token, of_pair, of_ngram = factors(found.tally[N_WORDS], n_pairs, ngrams)
     bias = bias_row(bits) * width
     for c in range(model.info[CLASSES]):
         model.scores[c] = (
@@ -133,73 +131,74 @@ def score_text(model: Model, found: Tokens, features: Features, data: bytes) -> 
 
 
 @compiled
-def _add_row(model: Model, row: int, factor: np.float32, to: int) -> None:
-    """Add a row of the table to the sums from place `to` on."""
-    width = model.info[WIDTH]
-    start = row * width
+def _add(sums: blocks.Floats, to: int, rows: blocks.Floats, start: int, factor: np.float32, width: int) -> None:
+    """Add a row, multiplied, to the sums from place `to` on."""
     for c in range(width):
-        model.sums[to + c] += factor * model.table[start + c]
+        sums[to + c] += factor * rows[start + c]
 
 
 @compiled
 def _word(model: Model, found: Tokens, features: Features, number: int) -> int:
-    """Return the place where the sums of a word are kept, after computing them if they are not."""
-    word, version = found.hashes[number], model.info[VERSION]
-    start, end = found.starts[number], found.ends[number]
-    last = model.kept_hashes.size - 1
-    place = last if end - start > LONGEST_KEPT else int(np.int64(word >> np.uint64(20))) & (last - 1)
-    known = place < last and model.kept_versions[place] == version and model.kept_hashes[place] == word
-    if known and _same_word(model, found, place, start, end):
-        return place
-    _sum_word(model, found, features, number, place)
-    model.kept_hashes[place], model.kept_versions[place] = word, version
+    """Return where the record of a word begins, after computing its sums if they are not there."""
+    word, version, kept = found.hashes[number], np.uint64(model.info[VERSION]), model.kept
+    start, end, size, last = found.starts[number], found.ends[number], record_size(model.info[WIDTH]), model.info[KEPT]
+    if end - start > LONGEST_KEPT:
+        _sum_word(model, found, features, number, last * size)
+        return last * size
+    place = (np.int64(word >> np.uint64(20)) & (last - 1)) * size
+    if kept[place + _HASH] != word or kept[place + _VERSION] != version or not _same_word(model, found, place, start, end):
+        _sum_word(model, found, features, number, place)
+        _keep(model, found, place, start, end)
+        kept[place + _HASH], kept[place + _VERSION] = word, version
     return place
 
 
 @compiled
 def _same_word(model: Model, found: Tokens, place: int, start: int, end: int) -> bool:
     """Whether it is this word that is kept there, not another one with its hash: then bytes would depend on what came before."""
-    record = place * _RECORD
-    if model.kept_words[record + 1] != end - start:
+    kept, points = blocks.as_ints(model.kept), found.points
+    if kept[2 * (place + _SIZES) + 1] != end - start:
         return False
-    same = True
+    place = 2 * (place + _POINTS)
     for i in range(end - start):
-        same &= model.kept_words[record + 2 + i] == found.points[start + i]
-    return same
+        if kept[place + i] != points[start + i]:
+            return False
+    return True
+
+
+@compiled
+def _keep(model: Model, found: Tokens, place: int, start: int, end: int) -> None:
+    kept, points = blocks.as_ints(model.kept), found.points
+    kept[2 * (place + _SIZES) + 1] = end - start
+    place = 2 * (place + _POINTS)
+    for i in range(end - start):
+        kept[place + i] = points[start + i]
 
 
 @compiled
 def _sum_word(model: Model, found: Tokens, features: Features, number: int, place: int) -> None:
-    bits, width, sums = model.info[BITS], model.info[WIDTH], model.kept_sums
+    """Write the sums of a word and the number of its n-grams to the record that begins at `place`."""
+    bits, width, table, sums = model.info[BITS], model.info[WIDTH], model.table, blocks.as_floats(model.kept)
     start, end = found.starts[number], found.ends[number]
-    to = 2 * place * width
-    row = row_of(found.hashes[number], bits) * width
-    for c in range(width):
-        sums[to + c] = model.table[row + c]
-        sums[to + width + c] = np.float32(0.0)
+    to, one = 2 * (place + _ITS_SUMS), np.float32(1.0)
+    for c in range(2 * width):
+        sums[to + c] = np.float32(0.0)
+    _add(sums, to, table, row_of(found.hashes[number], bits) * width, one, width)
     if found.digits[number]:
-        row = shape_row(found, start, end, bits) * width
-        for c in range(width):
-            sums[to + c] += model.table[row + c]
+        _add(sums, to, table, shape_row(found, start, end, bits) * width, one, width)
     ngrams = add_ngrams(found, start, end, bits, features, 0)
     for i in range(ngrams):
-        row = features.rows[i] * width
-        for c in range(width):
-            sums[to + width + c] += model.table[row + c]
-    record = place * _RECORD
-    model.kept_words[record] = ngrams
-    if end - start <= LONGEST_KEPT:
-        model.kept_words[record + 1] = end - start
-        for i in range(end - start):
-            model.kept_words[record + 2 + i] = found.points[start + i]
+        _add(sums, to + width, table, np.int64(features.rows[i]) * width, one, width)
+    blocks.as_ints(model.kept)[2 * (place + _SIZES)] = ngrams
 
 
 @compiled
 def score_listed(model: Model, features: Features) -> None:
     """Write the scores of the classes for the features that are listed."""
-    width = model.info[WIDTH]
-    model.sums[:width] = np.float32(0.0)
+    width, sums, rows, values = model.info[WIDTH], model.sums, features.rows, features.values
+    for c in range(width):
+        sums[c] = np.float32(0.0)
     for i in range(features.tally[0]):
-        _add_row(model, features.rows[i], features.values[i], 0)
+        _add(sums, 0, model.table, np.int64(rows[i]) * width, values[i], width)
     for c in range(model.info[CLASSES]):
-        model.scores[c] = np.float64(model.sums[c])
+        model.scores[c] = np.float64(sums[c])

@@ -56,7 +56,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     'hello'
     """
 
-    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str = "") -> None:
+    def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str | None = None) -> None:
         if not 1 <= memory_mib <= _MOST_MEMORY or not 0 < learning_rate <= _MOST_RATE or not 0 <= balance <= 1:
             raise ValueError(
                 f"memory_mib={memory_mib} must be 1 to {_MOST_MEMORY}, learning_rate={learning_rate} positive and at most {_MOST_RATE:.0f}, "
@@ -78,7 +78,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self._info, self._squares, self._calibrator, self._counts = model.info, model.squares, model.calibrator, model.counts
         self._table = model.table.reshape(-1, capacity)
         self._scores = model.scores
-        self._info[[scoring.BITS, scoring.WIDTH, scoring.CLASSES, scoring.VERSION]] = bits, capacity, len(classes), 1
+        self._info[[scoring.BITS, scoring.WIDTH, scoring.CLASSES, scoring.VERSION, scoring.KEPT]] = bits, capacity, len(classes), 1, kept
         self._calibrator[:] = calibration.initial()
         self._at = self._block.directory
         self._work = features.workspace().directory

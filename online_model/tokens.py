@@ -67,8 +67,9 @@ class Tokens(NamedTuple):
     tally: blocks.Longs
 
 
-N_TOKENS, N_PAIRS, N_WORDS, N_POINTS, EPOCH = range(5)
-"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text."""
+N_TOKENS, N_PAIRS, N_WORDS, N_POINTS, EPOCH, MASK = range(6)
+"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text; the slots
+in use, less one."""
 
 _SLOTS = 4 * MAX_POINTS  # more than twice the most tokens
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -132,6 +133,10 @@ def tokenise(tokens: Tokens, data: bytes) -> None:
     tally[EPOCH] += 1
     tally[N_TOKENS] = tally[N_PAIRS] = tally[N_WORDS] = 0
     size = tally[N_POINTS] = _decode(tokens, data)
+    slots = 64
+    while slots < 4 * size:  # no more than are needed, so that they stay in the cache
+        slots *= 2
+    tally[MASK] = slots - 1
     previous, previous_start, at = _NO_WORD, 0, 0
     while at < size:
         kind = classes[at]
@@ -265,7 +270,7 @@ def _count(tokens: Tokens, token: np.uint64, kind: int, start: int, end: int, di
     """Count one occurrence of a token."""
     tally, slots, epochs = tokens.tally, tokens.slots, tokens.epochs
     tally[N_WORDS] += 1 + digits
-    mask = slots.size - 1
+    mask = tally[MASK]
     slot = np.int64(token >> _HALF) & mask
     while epochs[slot] == tally[EPOCH]:
         if tokens.hashes[slots[slot]] == token:

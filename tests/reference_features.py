@@ -1,4 +1,4 @@
-"""What the kernels compute from a text, written down a second time: slow, in plain Python, with regular expressions over character classes."""
+"""What the kernels compute from a text, written down a second time: in plain Python, with regular expressions over character classes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,18 @@ class Feature(NamedTuple):
 
 
 def class_of(character: str) -> str:
-    """Return the letter for a character's class, by its general category."""
-    point, category = ord(character), unicodedata.category(character)
+    """Return the letter for a character's class."""
+    point = ord(character)
     if 0xE0020 <= point <= 0xE007F:
         return "x"  # tags: they spell the flag of a region behind a black flag
     if 0xE0000 <= point < 0xE1000:
         return "-"
     if point >= 0x20000:
         return "d" if point < 0x40000 else "l"
+    return _class_by_category(character, point, unicodedata.category(character))
+
+
+def _class_by_category(character: str, point: int, category: str) -> str:
     if point == 0x200B or category in ("Zs", "Zl", "Zp", "Cc"):
         return "s"
     if category == "Cf":

@@ -21,7 +21,7 @@ MODELS = {bits: HashedSoftmax(memory_mib=mib) for mib in (1, 16) for bits in [in
 BITS = max(MODELS)
 
 PIECES = [
-    *["word", "Other", "two", "9to5", "007", "١٢٣", "#", "@", "!", "...", "'", "ß", "İ", "Σ", "ﬁ", "ก", "ภาษา", "日本", "한국어", "हिन्दी", "مُ", "שָ", "𐐔", "ᏣᎳᎩ", "👍🏽", "👨\u200d👩\u200d👧", "🇹🇭", "1️⃣", "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"],
+    *"word Other two 9to5 007 ١٢٣ # @ ! ... ' ß İ Σ ﬁ ก ภาษา 日本 한국어 हिन्दी مُ שָ 𐐔 ᏣᎳᎩ 👍🏽 👨‍👩‍👧 🇹🇭 1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿".split(),  # noqa: SIM905 - 31 short strings
     *" \n\u0301\u0345\u200b\u200c\u200d\u00ad\ufe0f\ud83d\U00020000\U000e0100\U0010ffff",
     " ",
     "  ",
