@@ -1,7 +1,7 @@
 """Whether the compiled kernels and the snapshots take whatever comes: random and mutated bytes, to be learned, predicted, and loaded.
 
-The kernels write into fixed workspaces and check no bounds, so a mistake would be a crash or wrong memory. To have bounds checked, run it
-with NUMBA_BOUNDSCHECK=1 and a NUMBA_CACHE_DIR of its own.
+The kernels write into fixed workspaces and check no bounds, so a mistake would be a crash or wrong memory. With NUMBA_BOUNDSCHECK=1 and a
+NUMBA_CACHE_DIR of its own, or with NUMBA_DISABLE_JIT=1, texts are taken apart in arrays whose bounds are checked, and nothing else is done.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numba
 import numpy as np
 import psutil
 import safetensors.numpy
 
-from online_model import kernels, snapshots
+from online_model import features, kernels, snapshots, tokens
+from online_model.blocks import Block
 from online_model.replica import Replica, SnapshotError
 from online_model.softmax import HashedSoftmax, warm_up
 from schemas.records import FeedbackRef, LabelEntry, Position
@@ -45,6 +47,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--snapshots", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
+    if numba.config.BOUNDSCHECK or numba.config.DISABLE_JIT:
+        run_checked(args.texts, args.seed)
+        return
     warm_up()
     run_texts(args.texts, args.seed)
     run_snapshots(args.snapshots, args.seed)
@@ -95,8 +100,27 @@ def run_texts(count: int, seed: int) -> None:
         if number % 200_000 == 0 or number == count:
             if not all(np.isfinite(array).all() for array in model.arrays().values()):
                 raise ArithmeticError("the model holds numbers that are not finite")
+            if overrun(model._block) or overrun(features.workspace()):  # noqa: SLF001 - see above
+                raise MemoryError("a kernel has written between the sections")
             model = HashedSoftmax(memory_mib=1)
             model.learn_one("a new one", 0)
+        progress.at(number)
+
+
+def overrun(block: Block) -> bool:
+    """Whether there is anything but zeros between the sections of a block."""
+    written = np.count_nonzero(block.arrays[0].base)  # type: ignore[arg-type]  # the bytes of all sections and what lies between
+    return bool(written != sum(np.count_nonzero(section.view(np.uint8)) for section in block.arrays))
+
+
+def run_checked(count: int, seed: int) -> None:
+    """Take texts apart in arrays instead of plain pointers, whose bounds are checked where numba or Python is told to."""
+    draw, progress = random.Random(seed), Progress("texts with bounds checked", count)
+    arrays = features.workspace().arrays
+    found, listed = tokens.Tokens(*arrays[: tokens.SECTIONS_USED]), features.Features(*arrays[tokens.SECTIONS_USED :])
+    for number, data in enumerate(byte_strings(draw, count), start=1):
+        tokens.tokenise(found, data)
+        features.add_all(found, draw.randrange(25), listed)
         progress.at(number)
 
 
@@ -113,7 +137,7 @@ def byte_strings(draw: random.Random, count: int) -> Iterator[bytes]:
         if kind >= 5:
             data = mutated(draw, data, draw.randrange(1, 9))
         if number % 2_000 == 0:
-            data = data[: draw.choice((1, 2, 3, 5, 40))] * draw.choice((9_000, 100_000))
+            data = data[: draw.choice((1, 2, 3, draw.randrange(1, 200)))] * draw.choice((9_000, 100_000))
         yield data
 
 
