@@ -153,3 +153,18 @@ def _listed(
         listed += [Feature(row(h, bits), often * per_ngram, features.CHARACTERS, start + s, start + e) for h, s, e in grams[key]]
     per_pair = of_pairs / math.sqrt(max(len(pairs), 1))
     return [*listed, *(Feature(row(key, bits), per_pair, features.PAIR, s, e) for key, s, e in pairs)]
+
+
+def longest_texts() -> list[str]:
+    """Return texts as long as are read, with as many tokens, pairs and n-grams as there can be."""
+    half = MAX_POINTS // 2
+    return [
+        "".join(f"#{chr(0x4E00 + i)}" for i in range(half)),  # three distinct tokens in two characters
+        "".join(f"{chr(0x4E00 + i)} " for i in range(half)),
+        "".join(f"1{chr(0x4E00 + i)} " for i in range(half)),
+        "".join(map(chr, range(0x4E00, 0x4E00 + MAX_POINTS))),
+        "ΐ" * MAX_POINTS,
+        "".join(f"#{chr(0x4E00 + i)}" for i in range(half))[:-1] + "ΐ",  # folding ends two code points beyond the last that is read
+        "ﬃ1 " * MAX_POINTS,
+        "".join(map(chr, range(0x2600, 0x27BF))) * 20,
+    ]
