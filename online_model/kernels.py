@@ -170,7 +170,9 @@ def _step(model: Model, listed: Features, square: float, rate: float) -> None:
     width = model.info[WIDTH]
     for i in range(listed.tally[COUNT]):
         row, value = np.int64(listed.rows[i]), np.float64(listed.values[i])
-        total = min(np.float64(model.squares[row]) + value * value * square, _LARGEST_SUM)
+        total = np.float64(model.squares[row]) + value * value * square
+        if total > _LARGEST_SUM:
+            total = np.float64(_LARGEST_SUM)
         model.squares[row] = np.float32(total)
         step = np.float32(rate * value / math.sqrt(total + _EPSILON))
         start = row * width

@@ -68,8 +68,8 @@ class Tokens(NamedTuple):
 
 
 N_TOKENS, N_PAIRS, N_WORDS, N_POINTS, EPOCH, MASK = range(6)
-"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text; the slots
-in use, less one."""
+"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text; the
+slots in use, less one."""
 
 _SLOTS = 4 * MAX_POINTS  # more than twice the most tokens
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -134,7 +134,7 @@ def tokenise(tokens: Tokens, data: bytes) -> None:
     tally[N_TOKENS] = tally[N_PAIRS] = tally[N_WORDS] = 0
     size = tally[N_POINTS] = _decode(tokens, data)
     slots = 64
-    while slots < 4 * size:  # no more than are needed, so that they stay in the cache
+    while slots < min(4 * size, _SLOTS):  # no more than are needed, so that they stay in the cache; folding may exceed MAX_POINTS by two
         slots *= 2
     tally[MASK] = slots - 1
     previous, previous_start, at = _NO_WORD, 0, 0
