@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, model
+from benchmarks import backends, backlog, bounded, drift, model
 
-BENCHMARKS = {"backlog": backlog.main, "model": model.main, "backends": backends.main, "bounded": bounded.main}
+BENCHMARKS = {"backlog": backlog.main, "model": model.main, "drift": drift.main, "backends": backends.main, "bounded": bounded.main}
 SHORT = ("backlog", "model")
 
 
