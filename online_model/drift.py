@@ -62,7 +62,7 @@ class DriftMonitor:
     >>> monitor = DriftMonitor()
     >>> raised = [monitor.add(error=n >= 500 or n % 50 == 0, seq=n) for n in range(600)]
     >>> [describe(alarm) for alarm in raised if alarm]
-    ['adwin: errors have risen from 2 % of 503 labels to 100 % of the last 8']
+    ['adwin: errors have risen from 2 % of 288 labels to 7 % of the last 224']
     >>> monitor.alarms, DriftMonitor.from_stored(monitor.stored()) == monitor
     (1, True)
     """
