@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable
 
-
 import numpy as np
 
 from online_model.models import OwnModel
