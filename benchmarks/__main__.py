@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, fuzz, model
+from benchmarks import backends, backlog, bounded, drift, fuzz, model, snapshots
 
-BENCHMARKS = {"backlog": backlog.main, "model": model.main, "backends": backends.main, "bounded": bounded.main, "fuzz": fuzz.main}
-SHORT = ("backlog", "model")
+BENCHMARKS = {
+    "backlog": backlog.main,
+    "model": model.main,
+    "snapshots": snapshots.main,
+    "drift": drift.main,
+    "backends": backends.main,
+    "bounded": bounded.main,
+    "fuzz": fuzz.main,
+}
+SHORT = ("backlog", "model", "snapshots")
 
 
 def main(arguments: list[str]) -> int:

@@ -49,7 +49,7 @@ _DENSE = (
     (0x1AFF0, 0x1B16F),
     (0x20000, 0x3FFFF),
 )
-_EMOJI = ((0x1F000, 0x1FAFF), (0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x2300, 0x23FF))
+_EMOJI = ((0x2300, 0x23FF), (0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x1F000, 0x1FAFF))
 
 Codes = npt.NDArray[np.int32]
 
@@ -68,18 +68,17 @@ def expansions() -> Codes:
 
 @cache
 def _built() -> tuple[Codes, Codes]:
-    codes = np.empty(SIZE, np.int32)
+    codes: list[int] = []
     expanded: list[int] = []
-    for point in range(SIZE):
-        character = chr(point)
+    for character in map(chr, range(SIZE)):
         folded = character.casefold()
         kind = classify(folded[0]) << CLASS_SHIFT  # U+0345 is a mark that folds to a letter: a word either way
         if len(folded) == 1:
-            codes[point] = kind | ord(folded)
+            codes.append(kind | ord(folded))
         else:
-            codes[point] = kind | LONG_FOLD | len(expanded)
+            codes.append(kind | LONG_FOLD | len(expanded))
             expanded += [len(folded), *map(ord, folded)]
-    return codes, np.array(expanded, np.int32)
+    return np.array(codes, np.int32), np.array(expanded, np.int32)
 
 
 def classify(character: str) -> int:
@@ -106,4 +105,8 @@ def classify(character: str) -> int:
 
 
 def _within(point: int, ranges: tuple[tuple[int, int], ...]) -> bool:
-    return any(first <= point <= last for first, last in ranges)
+    """Whether one of the ranges, which are in order, holds the code point."""
+    for first, last in ranges:
+        if point <= last:
+            return point >= first
+    return False

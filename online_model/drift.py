@@ -26,8 +26,8 @@ MEMORY = 4000
 RECENT = 100
 """Outcomes in `Drift.errors_after`, where the detector does not say since when the errors are more."""
 
-_DETECTORS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "adwin": ("adwin", "ADWIN", {"delta": 0.02, "clock": 8}),
+DETECTORS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "adwin": ("adwin", "ADWIN", {"delta": 0.005, "clock": 8}),
     "ddm": ("binary.ddm", "DDM", {"warm_start": 200, "drift_threshold": 4.0}),
     "hddm_a": ("binary.hddm_a", "HDDM_A", {"drift_confidence": 1e-4}),
     "page_hinkley": ("page_hinkley", "PageHinkley", {"mode": "up", "delta": 0.05, "threshold": 20.0}),
@@ -62,7 +62,7 @@ class DriftMonitor:
     >>> monitor = DriftMonitor()
     >>> raised = [monitor.add(error=n >= 500 or n % 50 == 0, seq=n) for n in range(600)]
     >>> [describe(alarm) for alarm in raised if alarm]
-    ['adwin: errors have risen from 2 % of 503 labels to 100 % of the last 8']
+    ['adwin: errors have risen from 2 % of 288 labels to 7 % of the last 224']
     >>> monitor.alarms, DriftMonitor.from_stored(monitor.stored()) == monitor
     (1, True)
     """
@@ -132,7 +132,7 @@ class DriftMonitor:
         Raises:
             ValueError: if no monitor can have stored that.
         """
-        if (stored.detector != "none" and stored.detector not in _DETECTORS) or len(stored.outcomes) >= 2 * MEMORY:
+        if (stored.detector != "none" and stored.detector not in DETECTORS) or len(stored.outcomes) >= 2 * MEMORY:
             raise ValueError(f"no monitor has a detector {stored.detector!r} that has seen {len(stored.outcomes)} outcomes")
         if set(stored.outcomes) - {"0", "1"}:
             raise ValueError("an outcome is 0 or 1")
@@ -163,12 +163,12 @@ def describe(drift: Drift) -> str:
 
 def warm_up() -> None:
     """Load River's detectors, a few milliseconds; call it where the first label must not wait."""
-    for name in _DETECTORS:
+    for name in DETECTORS:
         _make(name)
 
 
 def _make(name: str) -> Detector:
-    module, kind, parameters = _DETECTORS[name]
+    module, kind, parameters = DETECTORS[name]
     detector: Detector = getattr(importlib.import_module(f"{_package().__name__}.{module}"), kind)(**parameters)
     return detector
 

@@ -19,6 +19,9 @@ from online_model.tokens import tokenise
 SMOOTHING = 0.02
 """Share of a label that is spread over all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016)."""
 
+SURE = 0.7
+"""Probability from which on the only class is not learned."""
+
 LEAST_ERROR = 0.003
 """Errors below it are not learned: what is right stays, and with many classes a label touches few."""
 
@@ -146,7 +149,8 @@ def _learn_listed(model: Model, listed: Features, target: int, weight: float, ra
 def _errors(model: Model, target: int, weight: float) -> float:
     """Write the weighted errors of the uncalibrated probabilities; return the sum of their squares.
 
-    As long as there is one class, it stands against an unknown one with score 0: the first labels teach, too.
+    As long as there is one class, it stands against an unknown one with score 0: the first labels teach, too, but not beyond
+    `SURE`, however many come.
     """
     scores, classes = model.scores, model.info[CLASSES]
     highest = scores[0] if classes > 1 else max(scores[0], 0.0)
@@ -156,6 +160,8 @@ def _errors(model: Model, target: int, weight: float) -> float:
     for c in range(classes):
         scores[c] = calibration.exp(scores[c] - highest)
         total += scores[c]
+    if classes == 1 and scores[0] > SURE * total:
+        return 0.0
     square, spread = 0.0, SMOOTHING / classes
     for c in range(classes):
         error = scores[c] / total - spread - (1.0 - SMOOTHING if c == target else 0.0)

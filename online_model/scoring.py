@@ -29,9 +29,9 @@ _BIAS = np.float32(WEIGHTS[0])
 _SUMS = 3  # tokens, pairs, n-grams
 _LINE = 8  # a cache line, in items of 8 bytes
 
-# The record of a kept word, in items of 8 bytes: its hash; the version of the model that its sums belong to; how many n-grams it has and its
-# length (int32); its code points (int32), to the end of the second line; the sums (float32) of the rows of its token and shape, then
-# of its n-grams.
+# The record of a kept word, in items of 8 bytes: its hash; the version of the model that its sums belong to; how many n-grams it has and
+# its length (int32); its code points (int32), to the end of the second line; the sums (float32) of the rows of its token and shape,
+# then of its n-grams.
 _HASH, _VERSION, _SIZES, _POINTS, _ITS_SUMS = 0, 1, 2, 3, 16
 
 
@@ -160,7 +160,7 @@ def _same_word(model: Model, found: Tokens, place: int, start: int, end: int) ->
     if kept[2 * (place + _SIZES) + 1] != end - start:
         return False
     place = 2 * (place + _POINTS)
-    for i in range(end - start):
+    for i in range(end - start):  # noqa: SIM110 - numba has no generators in `all`
         if kept[place + i] != points[start + i]:
             return False
     return True

@@ -8,6 +8,7 @@ a text are read: that bounds the time of a prediction, whatever the length of th
 from __future__ import annotations
 
 from functools import cache
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +69,8 @@ class Tokens(NamedTuple):
 
 
 N_TOKENS, N_PAIRS, N_WORDS, N_POINTS, EPOCH, MASK = range(6)
-"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text; the
-slots in use, less one."""
+"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text;
+the slots in use, less one."""
 
 _SLOTS = 4 * MAX_POINTS  # more than twice the most tokens
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -94,9 +95,21 @@ SECTIONS = (
 )
 
 
-@cache
+_making = Lock()
+
+
 def workspace(more: tuple[tuple[int, type], ...] = ()) -> Block:
-    """Return the workspace with further sections: one for the whole process, since a kernel never lets go of the GIL."""
+    """Return the workspace with further sections: one for the whole process, since a kernel never lets go of the GIL.
+
+    It is made once and never freed, since models keep its addresses only. Operators of several jobs open at the same time in one
+    process; without the lock each would get a workspace of its own, of which all but one are freed behind their backs.
+    """
+    with _making:
+        return _made(more)
+
+
+@cache
+def _made(more: tuple[tuple[int, type], ...]) -> Block:
     block = Block((*SECTIONS, *more))
     block.arrays[0][:] = characters.table()
     block.arrays[1][: characters.expansions().size] = characters.expansions()

@@ -119,7 +119,7 @@ def test_what_no_monitor_stores_is_refused(stored: Watch) -> None:
 def test_the_detectors_are_rivers() -> None:
     from river import drift as river_drift  # noqa: PLC0415 - it takes a second, and only this test needs it
 
-    for name, theirs in (("adwin", river_drift.ADWIN(delta=0.02, clock=8)), ("hddm_a", river_drift.binary.HDDM_A(drift_confidence=1e-4))):
+    for name, theirs in (("adwin", river_drift.ADWIN(delta=0.005, clock=8)), ("hddm_a", river_drift.binary.HDDM_A(drift_confidence=1e-4))):
         ours = drift._make(name)
         found: list[tuple[bool, bool]] = []
         for error in outcomes((900, 0.05), (300, 0.4)):
