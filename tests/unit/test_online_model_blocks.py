@@ -17,7 +17,8 @@ def test_sections_lie_apart_on_cache_lines_and_the_directory_finds_them(sections
     block = Block(sections)
     end = 0
     for number, ((count, dtype), array) in enumerate(zip(sections, block.arrays, strict=True)):
-        assert (array.size, array.dtype) == (count, dtype)
+        assert array.size == count
+        assert array.dtype == np.dtype(dtype)
         assert not array.any()
         address = array.ctypes.data
         assert address % 64 == 0
