@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 from numba.extending import intrinsic
+from numba.np import numpy_support
 
 from online_model.compiled import compiled
 
@@ -62,7 +63,7 @@ def _address_to_pointer(_context: Any, _address: Any, item: Any) -> Any:
     def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], _context.get_value_type(signature.return_type))
 
-    return types.CPointer(item.dtype)(types.int64, item), generate
+    return types.CPointer(item.dtype)(types.int64, item), generate  # type: ignore[no-untyped-call]  # numba's
 
 
 _pointer: Any = _address_to_pointer  # its first argument is numba's own
@@ -75,10 +76,13 @@ def _pointer_to_pointer(_context: Any, at: Any, item: Any) -> Any:
     def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], _context.get_value_type(signature.return_type))
 
-    return types.CPointer(item.dtype)(at, item), generate
+    return types.CPointer(item.dtype)(at, item), generate  # type: ignore[no-untyped-call]  # numba's
 
 
 _recast: Any = _pointer_to_pointer
+
+array_at: Any = numpy_support.carray
+"""Return an array of a shape at a pointer; for the type checker, too, ours are none of ctypes'."""
 
 
 @compiled

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from online_model import blocks, calibration, features, scoring, tokens
 from online_model.compiled import compiled
@@ -101,12 +100,12 @@ def listed(
     add_all(found, blocks.longs(model_at, 0)[BITS], all_of_it)
     shape = (all_of_it.tally[COUNT],)
     rows, values, kinds = (
-        carray(all_of_it.rows, shape).copy(),
-        carray(all_of_it.values, shape).copy(),
-        carray(all_of_it.kinds, shape).copy(),
+        blocks.array_at(all_of_it.rows, shape).copy(),
+        blocks.array_at(all_of_it.values, shape).copy(),
+        blocks.array_at(all_of_it.kinds, shape).copy(),
     )
-    starts, ends = carray(all_of_it.starts, shape).copy(), carray(all_of_it.ends, shape).copy()
-    return rows, values, kinds, starts, ends, carray(found.points, (found.tally[tokens.N_POINTS],)).copy()
+    starts, ends = blocks.array_at(all_of_it.starts, shape).copy(), blocks.array_at(all_of_it.ends, shape).copy()
+    return rows, values, kinds, starts, ends, blocks.array_at(found.points, (found.tally[tokens.N_POINTS],)).copy()
 
 
 @compiled
@@ -118,7 +117,7 @@ def _calibrate(model: Model) -> None:
 @compiled
 def _views(model: Model) -> tuple[blocks.Doubles, blocks.Doubles]:
     """Return the scores of the classes and the calibrator's state as arrays, which have a size."""
-    return carray(model.scores, (model.info[CLASSES],)), carray(model.calibrator, (calibration.STATE_SIZE,))
+    return blocks.array_at(model.scores, (model.info[CLASSES],)), blocks.array_at(model.calibrator, (calibration.STATE_SIZE,))
 
 
 @compiled

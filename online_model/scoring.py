@@ -144,13 +144,13 @@ def _word(model: Model, found: Tokens, features: Features, number: int) -> int:
     start, end, size, last = found.starts[number], found.ends[number], record_size(model.info[WIDTH]), model.info[KEPT]
     if end - start > LONGEST_KEPT:
         _sum_word(model, found, features, number, last * size)
-        return last * size
+        return int(last * size)
     place = (np.int64(word >> np.uint64(20)) & (last - 1)) * size
     if kept[place + _HASH] != word or kept[place + _VERSION] != version or not _same_word(model, found, place, start, end):
         _sum_word(model, found, features, number, place)
         _keep(model, found, place, start, end)
         kept[place + _HASH], kept[place + _VERSION] = word, version
-    return place
+    return int(place)
 
 
 @compiled

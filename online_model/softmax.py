@@ -333,7 +333,7 @@ def _named_feature(name: Any, value: Any) -> tuple[int, float, str]:
         ValueError: if the value is not finite.
     """
     if isinstance(value, int | float | np.number):
-        if not math.isfinite(value):
+        if not isinstance(value, int) and not math.isfinite(value):  # whole numbers are finite, and may be larger than any float
             raise ValueError(f"feature {name!r} is {value}, not a finite number")
         size = float(min(_LARGEST, max(-_LARGEST, value)))
         key, value = str(name), size if abs(size) >= _SMALLEST else 0.0

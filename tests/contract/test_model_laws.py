@@ -297,7 +297,8 @@ def test_weights_by_rarity_are_bounded_and_equal_for_equal_classes() -> None:
         model._counts[0] += n > 0
     model._add_class("often")
     model._add_class("seldom")
-    assert (model._balancing(0), model._balancing(1)) == (pytest.approx(0.5, abs=0.01), 10.0)
+    assert model._balancing(0) == pytest.approx(0.5, abs=0.01)
+    assert model._balancing(1) == 10.0
     model._counts[:] = 50.0
     assert model._balancing(0) == model._balancing(1) == pytest.approx(1.0, abs=0.01)
 
@@ -313,7 +314,7 @@ def test_labels_are_smoothed() -> None:
     assert float(np.abs(model._table).max()) < 10
 
 
-@pytest.mark.parametrize("value", [1e9, 1e300, -1e300, 1e-9, 1e-300, -0.0, 0, True, np.float32(1e38), 10**30, 5e-324])
+@pytest.mark.parametrize("value", [1e9, 1e300, -1e300, 1e-9, 1e-300, -0.0, 0, True, np.float32(1e38), 10**400, -(10**400), 5e-324])
 @pytest.mark.parametrize("weight", [1.0, 1e6, 1e-300])
 def test_numbers_of_any_size_are_learned_and_leave_finite_numbers(value: float, weight: float) -> None:
     model = HashedSoftmax(memory_mib=1)
@@ -332,7 +333,7 @@ def test_a_number_that_is_none_is_refused_and_leaves_the_model_as_it_was(value: 
     model.learn_one({"x": 1.0}, "a")
     before = state(model)
     for label in ("a", "new"):
-        with pytest.raises(ValueError, match="'x' is .*, not a finite number"):
+        with pytest.raises(ValueError, match=r"'x' is .*, not a finite number"):
             model.learn_one({"x": value}, label)
     with pytest.raises(ValueError, match="not a finite number"):
         model.predict_proba_one({"x": value})
@@ -344,7 +345,7 @@ def test_a_weight_out_of_bounds_is_refused_and_leaves_the_model_as_it_was(weight
     model = taught(SMALL, stream(2))
     before = state(model)
     for label in ("class 0", "new"):
-        with pytest.raises(ValueError, match="weight .* is not from 0 to"):
+        with pytest.raises(ValueError, match=r"weight .* is not from 0 to"):
             model.learn_one("word1", label, weight)
     assert state(model) == before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import fuzz
+from online_model.blocks import Block
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +22,7 @@ def test_damaged_and_lying_snapshots_are_refused_or_can_be_used() -> None:
 
 
 def test_a_kernel_that_writes_beyond_its_section_is_found() -> None:
-    block = fuzz.Block([(4, "int32"), (1, "int64")])
+    block = Block([(4, "int32"), (1, "int64")])
     block.arrays[0][:] = -1
     assert not fuzz.overrun(block)
     first = block.arrays[0].ctypes.data - block.arrays[0].base.ctypes.data  # type: ignore[union-attr]  # the bytes of all sections

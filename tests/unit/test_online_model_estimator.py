@@ -82,6 +82,18 @@ def test_a_mini_batch_of_named_features_teaches_what_its_rows_teach(size: int) -
     assert fingerprint(model) == fingerprint(taught(rows))
 
 
+def test_mini_batches_may_have_other_columns_than_those_before() -> None:
+    rows: list[tuple[Any, Any]] = list(datasets.ImageSegments().take(100))  # type: ignore[no-untyped-call]  # River's
+    names = list(rows[0][0])
+    many, one = HashedSoftmax(), HashedSoftmax()
+    for number, columns in enumerate((names[:9], names, names[9:], names[:1], names[::-1])):
+        part = [({name: x[name] for name in columns}, y) for x, y in rows[20 * number : 20 * number + 20]]
+        many.learn_many(pd.DataFrame([x for x, _ in part]), pd.Series([y for _, y in part]))
+        for x, y in part:
+            one.learn_one(x, y)
+    assert fingerprint(many) == fingerprint(one)
+
+
 def test_mini_batches_are_predicted_as_their_rows_are() -> None:
     rows = lessons()
     model = taught(rows)
