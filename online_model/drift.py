@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -182,5 +181,5 @@ def _package() -> ModuleType:
     each crash; the modules that are needed take a few milliseconds. Nothing that anybody else imports is changed by it.
     """
     package = ModuleType("online_model._river_drift")
-    package.__path__ = [str(Path(folder) / "drift") for folder in river.__path__]
+    package.__path__ = [f"{folder}/drift" for folder in river.__path__]
     return sys.modules.setdefault(package.__name__, package)
