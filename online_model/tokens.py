@@ -7,8 +7,6 @@ a text are read: that bounds the time of a prediction, whatever the length of th
 
 from __future__ import annotations
 
-from functools import cache
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -95,21 +93,20 @@ SECTIONS = (
 )
 
 
-_making = Lock()
+_workspaces: dict[tuple[tuple[int, type], ...], Block] = {}
 
 
 def workspace(more: tuple[tuple[int, type], ...] = ()) -> Block:
     """Return the workspace with further sections: one for the whole process, since a kernel never lets go of the GIL.
 
-    It is made once and never freed, since models keep its addresses only. Operators of several jobs open at the same time in one
-    process; without the lock each would get a workspace of its own, of which all but one are freed behind their backs.
+    It is never freed, since models keep its addresses only. Operators of several jobs open at the same time in one process:
+    `setdefault` is atomic, so that all get the same one, and what others have made is dropped before anybody has its addresses.
     """
-    with _making:
-        return _made(more)
+    found = _workspaces.get(more)
+    return _workspaces.setdefault(more, _new(more)) if found is None else found
 
 
-@cache
-def _made(more: tuple[tuple[int, type], ...]) -> Block:
+def _new(more: tuple[tuple[int, type], ...]) -> Block:
     block = Block((*SECTIONS, *more))
     block.arrays[0][:] = characters.table()
     block.arrays[1][: characters.expansions().size] = characters.expansions()
