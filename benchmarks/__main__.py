@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, model, snapshots
+from benchmarks import backends, backlog, bounded, drift, fuzz, model, snapshots
 
 BENCHMARKS = {
     "backlog": backlog.main,
     "model": model.main,
     "snapshots": snapshots.main,
+    "drift": drift.main,
     "backends": backends.main,
     "bounded": bounded.main,
+    "fuzz": fuzz.main,
 }
 SHORT = ("backlog", "model", "snapshots")
 

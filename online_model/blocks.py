@@ -8,14 +8,14 @@ For the type checker a pointer is an array; there is no more to it than reading 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import types as numba_types
+from numba import types
 from numba.extending import intrinsic
-from numba.np.numpy_support import carray
+from numba.np import numpy_support
 
 from online_model.compiled import compiled
 
@@ -26,8 +26,6 @@ Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
-types: Any = numba_types  # what it says of its types is incomplete
-Item = TypeVar("Item", bound=np.generic)
 
 _ALIGNMENT = 64  # a cache line
 _STAGGER = 11 * _ALIGNMENT
@@ -67,7 +65,7 @@ def _address_to_pointer(_context: Any, _address: Any, item: Any) -> Any:
     def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], _context.get_value_type(signature.return_type))
 
-    return types.CPointer(item.dtype)(types.int64, item), generate
+    return types.CPointer(item.dtype)(types.int64, item), generate  # type: ignore[no-untyped-call]  # numba's
 
 
 _pointer: Any = _address_to_pointer  # its first argument is numba's own
@@ -80,10 +78,13 @@ def _pointer_to_pointer(_context: Any, at: Any, item: Any) -> Any:
     def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], _context.get_value_type(signature.return_type))
 
-    return types.CPointer(item.dtype)(at, item), generate
+    return types.CPointer(item.dtype)(at, item), generate  # type: ignore[no-untyped-call]  # numba's
 
 
 _recast: Any = _pointer_to_pointer
+
+array_at: Any = numpy_support.carray
+"""Return an array of a shape at a pointer; for the type checker, too, ours are none of ctypes'."""
 
 
 @intrinsic
@@ -150,13 +151,3 @@ def hashes(directory: Directory, number: int) -> Hashes:
     """Return a section of uint64, to be indexed only."""
     at: Hashes = _pointer(directory[2 * number], np.uint64)
     return at
-
-
-_view: Any = carray  # its types know no section
-
-
-@compiled
-def sized(at: npt.NDArray[Item], size: int) -> npt.NDArray[Item]:
-    """Return the first items of a section as an array."""
-    found: npt.NDArray[Item] = _view(at, (size,))
-    return found

@@ -2,7 +2,8 @@
 
 A detector object is neither stored nor copied. What is stored is what it was fed with: the outcomes since it was made, at most
 `2 * MEMORY`. A detector that has seen so many is replaced by one that is fed with the last `MEMORY`, and after an alarm an
-empty one begins. So at any time it is a function of the stored outcomes alone, whichever detector it is.
+empty one begins; one that has seen errors become rarer goes on with what came after. So at any time it is a function of the stored
+outcomes alone, whichever detector it is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -26,8 +26,8 @@ MEMORY = 4000
 RECENT = 100
 """Outcomes in `Drift.errors_after`, where the detector does not say since when the errors are more."""
 
-_DETECTORS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "adwin": ("adwin", "ADWIN", {"delta": 0.02, "clock": 8}),
+DETECTORS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "adwin": ("adwin", "ADWIN", {"delta": 0.005, "clock": 8}),
     "ddm": ("binary.ddm", "DDM", {"warm_start": 200, "drift_threshold": 4.0}),
     "hddm_a": ("binary.hddm_a", "HDDM_A", {"drift_confidence": 1e-4}),
     "page_hinkley": ("page_hinkley", "PageHinkley", {"mode": "up", "delta": 0.05, "threshold": 20.0}),
@@ -54,7 +54,7 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DriftMonitor:
-    """Raises an alarm when errors become more frequent; when they become rarer, it starts afresh in silence.
+    """Raises an alarm when errors become more frequent; when they become rarer, it forgets in silence how many they were.
 
     A function of the outcomes in their order: one that went through `stored` and `from_stored` goes on exactly as one that did not.
     An alarm changes no model.
@@ -62,7 +62,7 @@ class DriftMonitor:
     >>> monitor = DriftMonitor()
     >>> raised = [monitor.add(error=n >= 500 or n % 50 == 0, seq=n) for n in range(600)]
     >>> [describe(alarm) for alarm in raised if alarm]
-    ['adwin: errors have risen from 2 % of 503 labels to 100 % of the last 8']
+    ['adwin: errors have risen from 2 % of 288 labels to 7 % of the last 224']
     >>> monitor.alarms, DriftMonitor.from_stored(monitor.stored()) == monitor
     (1, True)
     """
@@ -82,10 +82,8 @@ class DriftMonitor:
         live.update(int(error))
         self._outcomes.append(error)
         if live.drift_detected:
-            raised = self._judged(seq, live)
-            self._outcomes.clear()
             self._live = None
-            return raised
+            return self._judged(seq, live)
         if len(self._outcomes) == 2 * MEMORY:
             del self._outcomes[:MEMORY]
             self._live = None
@@ -108,7 +106,9 @@ class DriftMonitor:
         errors_after = sum(self._outcomes[-after:]) / after
         errors_before = sum(self._outcomes[:-after]) / max(1, seen - after)
         if width and errors_after <= errors_before:
+            del self._outcomes[:-after]  # what came after the fall stays: a rise may have begun in it
             return None
+        self._outcomes.clear()
         self.alarms += 1
         self.last = Drift(
             number=self.alarms,
@@ -132,7 +132,7 @@ class DriftMonitor:
         Raises:
             ValueError: if no monitor can have stored that.
         """
-        if (stored.detector != "none" and stored.detector not in _DETECTORS) or len(stored.outcomes) >= 2 * MEMORY:
+        if (stored.detector != "none" and stored.detector not in DETECTORS) or len(stored.outcomes) >= 2 * MEMORY:
             raise ValueError(f"no monitor has a detector {stored.detector!r} that has seen {len(stored.outcomes)} outcomes")
         if set(stored.outcomes) - {"0", "1"}:
             raise ValueError("an outcome is 0 or 1")
@@ -163,12 +163,12 @@ def describe(drift: Drift) -> str:
 
 def warm_up() -> None:
     """Load River's detectors, a few milliseconds; call it where the first label must not wait."""
-    for name in _DETECTORS:
+    for name in DETECTORS:
         _make(name)
 
 
 def _make(name: str) -> Detector:
-    module, kind, parameters = _DETECTORS[name]
+    module, kind, parameters = DETECTORS[name]
     detector: Detector = getattr(importlib.import_module(f"{_package().__name__}.{module}"), kind)(**parameters)
     return detector
 
@@ -181,5 +181,5 @@ def _package() -> ModuleType:
     each crash; the modules that are needed take a few milliseconds. Nothing that anybody else imports is changed by it.
     """
     package = ModuleType("online_model._river_drift")
-    package.__path__ = [str(Path(folder) / "drift") for folder in river.__path__]
+    package.__path__ = [f"{folder}/drift" for folder in river.__path__]
     return sys.modules.setdefault(package.__name__, package)

@@ -10,7 +10,6 @@ import math
 import numpy as np
 
 from online_model import blocks, calibration, features, scoring, tokens
-from online_model.blocks import sized
 from online_model.compiled import compiled
 from online_model.features import COUNT, NAMED, Features, add_all, add_bias
 from online_model.scoring import BITS, CLASSES, VERSION, WIDTH, Model, score_listed, score_text
@@ -18,6 +17,9 @@ from online_model.tokens import tokenise
 
 SMOOTHING = 0.02
 """Share of a label that is spread over all classes (Szegedy et al., "Rethinking the Inception Architecture", 2016)."""
+
+SURE = 0.7
+"""Probability from which on the only class is not learned."""
 
 LEAST_ERROR = 0.003
 """Errors below it are not learned: what is right stays, and with many classes a label touches few."""
@@ -96,10 +98,14 @@ def listed(
     found, all_of_it = tokens.opened(work_at), features.opened(work_at)
     tokenise(found, data)
     add_all(found, blocks.longs(model_at, 0)[BITS], all_of_it)
-    n = all_of_it.tally[COUNT]
-    rows, values, kinds = sized(all_of_it.rows, n).copy(), sized(all_of_it.values, n).copy(), sized(all_of_it.kinds, n).copy()
-    starts, ends = sized(all_of_it.starts, n).copy(), sized(all_of_it.ends, n).copy()
-    return rows, values, kinds, starts, ends, sized(found.points, found.tally[tokens.N_POINTS]).copy()
+    shape = (all_of_it.tally[COUNT],)
+    rows, values, kinds = (
+        blocks.array_at(all_of_it.rows, shape).copy(),
+        blocks.array_at(all_of_it.values, shape).copy(),
+        blocks.array_at(all_of_it.kinds, shape).copy(),
+    )
+    starts, ends = blocks.array_at(all_of_it.starts, shape).copy(), blocks.array_at(all_of_it.ends, shape).copy()
+    return rows, values, kinds, starts, ends, blocks.array_at(found.points, (found.tally[tokens.N_POINTS],)).copy()
 
 
 @compiled
@@ -111,7 +117,7 @@ def _calibrate(model: Model) -> None:
 @compiled
 def _views(model: Model) -> tuple[blocks.Doubles, blocks.Doubles]:
     """Return the scores of the classes and the calibrator's state as arrays, which have a size."""
-    return sized(model.scores, model.info[CLASSES]), sized(model.calibrator, calibration.STATE_SIZE)
+    return blocks.array_at(model.scores, (model.info[CLASSES],)), blocks.array_at(model.calibrator, (calibration.STATE_SIZE,))
 
 
 @compiled
@@ -142,7 +148,8 @@ def _learn_listed(model: Model, listed: Features, target: int, weight: float, ra
 def _errors(model: Model, target: int, weight: float) -> float:
     """Write the weighted errors of the uncalibrated probabilities; return the sum of their squares.
 
-    As long as there is one class, it stands against an unknown one with score 0: the first labels teach, too.
+    As long as there is one class, it stands against an unknown one with score 0: the first labels teach, too, but not beyond
+    `SURE`, however many come.
     """
     scores, classes = model.scores, model.info[CLASSES]
     highest = scores[0] if classes > 1 else max(scores[0], 0.0)
@@ -152,6 +159,8 @@ def _errors(model: Model, target: int, weight: float) -> float:
     for c in range(classes):
         scores[c] = calibration.exp(scores[c] - highest)
         total += scores[c]
+    if classes == 1 and scores[0] > SURE * total:
+        return 0.0
     square, spread = 0.0, SMOOTHING / classes
     for c in range(classes):
         error = scores[c] / total - spread - (1.0 - SMOOTHING if c == target else 0.0)
@@ -166,7 +175,9 @@ def _step(model: Model, listed: Features, square: float, rate: float) -> None:
     width = model.info[WIDTH]
     for i in range(listed.tally[COUNT]):
         row, value = np.int64(listed.rows[i]), np.float64(listed.values[i])
-        total = min(np.float64(model.squares[row]) + value * value * square, _LARGEST_SUM)
+        total = np.float64(model.squares[row]) + value * value * square
+        if total > _LARGEST_SUM:
+            total = np.float64(_LARGEST_SUM)
         model.squares[row] = np.float32(total)
         step = np.float32(rate * value / math.sqrt(total + _EPSILON))
         start = row * width

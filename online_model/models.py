@@ -75,9 +75,7 @@ def build(specification: str, *, memory_mib: int = 32) -> TextModel:
     parts = parse(specification)
     if parts.name.startswith(RIVER):
         return _river().from_specification(parts)
-    if parts.name != OWN:
-        reason = f"there is no model {parts.name!r}; there are {OWN} and {RIVER}MODULE.CLASS, any classifier of River"
-        raise SpecificationError(specification, [reason])
+    _must_be_own(parts)
     try:
         return OwnModel(**{"memory_mib": memory_mib, **_own_parameters(parts)})
     except ValueError as error:
@@ -96,7 +94,14 @@ def restore(specification: str, classes: list[str], arrays: Arrays, *, allow_pic
     parts = parse(specification)
     if parts.name.startswith(RIVER):
         return _river().from_arrays(parts, classes, arrays, allow_pickle=allow_pickle)
+    _must_be_own(parts)
     return cast("OwnModel", OwnModel.from_arrays(arrays, classes, **_own_parameters(parts)))  # it says HashedSoftmax
+
+
+def _must_be_own(parts: Specification) -> None:
+    if parts.name != OWN:
+        reason = f"there is no model {parts.name!r}; there are {OWN} and {RIVER}MODULE.CLASS, any classifier of River"
+        raise SpecificationError(str(parts), [reason])
 
 
 def _river() -> type[RiverModel]:

@@ -30,9 +30,9 @@ _BIAS = np.float32(WEIGHTS[0])
 _SUMS = 3  # tokens, pairs, n-grams
 _LINE = 8  # a cache line, in items of 8 bytes
 
-# The record of a kept word, in items of 8 bytes: its hash; the version of the model that its sums belong to; how many n-grams it
-# has and its length (int32); its code points (int32), to the end of the second line; the sums (float32) of the rows of its token and
-# shape, then of its n-grams.
+# The record of a kept word, in items of 8 bytes: its hash; the version of the model that its sums belong to; how many n-grams it has and
+# its length (int32); its code points (int32), to the end of the second line; the sums (float32) of the rows of its token and shape,
+# then of its n-grams.
 _HASH, _VERSION, _SIZES, _POINTS, _ITS_SUMS = 0, 1, 2, 3, 16
 
 
@@ -148,7 +148,7 @@ def _fetch_early(model: Model, found: Tokens) -> None:
 @compiled
 def _place(word: np.uint64, mask: int) -> int:
     """Return which record a word may have."""
-    return np.int64(word >> np.uint64(20)) & mask  # type: ignore[return-value]  # an int to numba, and int() of it would not be one
+    return int(np.int64(word >> np.uint64(20)) & mask)
 
 
 @compiled
@@ -165,13 +165,13 @@ def _word(model: Model, found: Tokens, features: Features, number: int) -> int:
     start, end, size, last = found.starts[number], found.ends[number], record_size(model.info[WIDTH]), model.info[KEPT]
     if end - start > LONGEST_KEPT:
         _sum_word(model, found, features, number, last * size)
-        return last * size
+        return int(last * size)
     place = _place(word, last - 1) * size
     if kept[place + _HASH] != word or kept[place + _VERSION] != version or not _same_word(model, found, place, start, end):
         _sum_word(model, found, features, number, place)
         _keep(model, found, place, start, end)
         kept[place + _HASH], kept[place + _VERSION] = word, version
-    return place
+    return int(place)
 
 
 @compiled
@@ -181,10 +181,10 @@ def _same_word(model: Model, found: Tokens, place: int, start: int, end: int) ->
     if kept[2 * (place + _SIZES) + 1] != end - start:
         return False
     place = 2 * (place + _POINTS)
-    same = True
-    for i in range(end - start):
-        same &= bool(kept[place + i] == points[start + i])
-    return same
+    for i in range(end - start):  # noqa: SIM110 - numba has no generators in `all`
+        if kept[place + i] != points[start + i]:
+            return False
+    return True
 
 
 @compiled

@@ -59,7 +59,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str | None = None) -> None:
         if not 1 <= memory_mib <= _MOST_MEMORY or not 0 < learning_rate <= _MOST_RATE or not 0 <= balance <= 1:
             raise ValueError(
-                f"memory_mib={memory_mib} must be 1 to {_MOST_MEMORY}, learning_rate={learning_rate} positive and at most {_MOST_RATE:.0f}, "
+                f"memory_mib={memory_mib} must be 1 to {_MOST_MEMORY}, learning_rate={learning_rate} above 0, at most {_MOST_RATE:.0f}, "
                 f"balance={balance} 0 to 1"
             )
         self.memory_mib = memory_mib
@@ -333,7 +333,7 @@ def _named_feature(name: Any, value: Any) -> tuple[int, float, str]:
         ValueError: if the value is not finite.
     """
     if isinstance(value, int | float | np.number):
-        if not math.isfinite(value):
+        if not isinstance(value, int) and not math.isfinite(value):  # whole numbers are finite, and may be larger than any float
             raise ValueError(f"feature {name!r} is {value}, not a finite number")
         size = float(min(_LARGEST, max(-_LARGEST, value)))
         key, value = str(name), size if abs(size) >= _SMALLEST else 0.0

@@ -7,7 +7,6 @@ a text are read: that bounds the time of a prediction, whatever the length of th
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +67,8 @@ class Tokens(NamedTuple):
 
 
 N_TOKENS, N_PAIRS, N_WORDS, N_POINTS, EPOCH, MASK = range(6)
-"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of
-the text; the slots in use, less one."""
+"""Places in the tally: distinct tokens; pairs; tokens in all, with the shapes of words with digits; code points; the number of the text;
+the slots in use, less one."""
 
 _SLOTS = 4 * MAX_POINTS  # more than twice the most tokens
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -94,9 +93,20 @@ SECTIONS = (
 )
 
 
-@cache
+_workspaces: dict[tuple[tuple[int, type], ...], Block] = {}
+
+
 def workspace(more: tuple[tuple[int, type], ...] = ()) -> Block:
-    """Return the workspace with further sections: one for the whole process, since a kernel never lets go of the GIL."""
+    """Return the workspace with further sections: one for the whole process, since a kernel never lets go of the GIL.
+
+    It is never freed, since models keep its addresses only. Operators of several jobs open at the same time in one process:
+    `setdefault` is atomic, so that all get the same one, and what others have made is dropped before anybody has its addresses.
+    """
+    found = _workspaces.get(more)
+    return _workspaces.setdefault(more, _new(more)) if found is None else found
+
+
+def _new(more: tuple[tuple[int, type], ...]) -> Block:
     block = Block((*SECTIONS, *more))
     block.arrays[0][:] = characters.table()
     block.arrays[1][: characters.expansions().size] = characters.expansions()
@@ -134,7 +144,7 @@ def tokenise(tokens: Tokens, data: bytes) -> None:
     tally[N_TOKENS] = tally[N_PAIRS] = tally[N_WORDS] = 0
     size = tally[N_POINTS] = _decode(tokens, data)
     slots = 64
-    while slots < 4 * size:  # no more than are needed, so that they stay in the cache
+    while slots < min(4 * size, _SLOTS):  # no more than are needed, so that they stay in the cache; folding may exceed MAX_POINTS by two
         slots *= 2
     tally[MASK] = slots - 1
     previous, previous_start, at = _NO_WORD, 0, 0

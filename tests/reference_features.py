@@ -1,4 +1,4 @@
-"""What the kernels compute from a text, written down a second time: slow, in plain Python, with regular expressions over character classes."""
+"""What the kernels compute from a text, written down a second time: in plain Python, with regular expressions over character classes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,18 @@ class Feature(NamedTuple):
 
 
 def class_of(character: str) -> str:
-    """Return the letter for a character's class, by its general category."""
-    point, category = ord(character), unicodedata.category(character)
+    """Return the letter for a character's class."""
+    point = ord(character)
     if 0xE0020 <= point <= 0xE007F:
         return "x"  # tags: they spell the flag of a region behind a black flag
     if 0xE0000 <= point < 0xE1000:
         return "-"
     if point >= 0x20000:
         return "d" if point < 0x40000 else "l"
+    return _class_by_category(character, point, unicodedata.category(character))
+
+
+def _class_by_category(character: str, point: int, category: str) -> str:
     if point == 0x200B or category in ("Zs", "Zl", "Zp", "Cc"):
         return "s"
     if category == "Cf":
@@ -149,3 +153,18 @@ def _listed(
         listed += [Feature(row(h, bits), often * per_ngram, features.CHARACTERS, start + s, start + e) for h, s, e in grams[key]]
     per_pair = of_pairs / math.sqrt(max(len(pairs), 1))
     return [*listed, *(Feature(row(key, bits), per_pair, features.PAIR, s, e) for key, s, e in pairs)]
+
+
+def longest_texts() -> list[str]:
+    """Return texts as long as are read, with as many tokens, pairs and n-grams as there can be."""
+    half = MAX_POINTS // 2
+    return [
+        "".join(f"#{chr(0x4E00 + i)}" for i in range(half)),  # three distinct tokens in two characters
+        "".join(f"{chr(0x4E00 + i)} " for i in range(half)),
+        "".join(f"1{chr(0x4E00 + i)} " for i in range(half)),
+        "".join(map(chr, range(0x4E00, 0x4E00 + MAX_POINTS))),
+        "ΐ" * MAX_POINTS,
+        "".join(f"#{chr(0x4E00 + i)}" for i in range(half))[:-1] + "ΐ",  # folding ends two code points beyond the last that is read
+        "ﬃ1 " * MAX_POINTS,
+        "".join(map(chr, range(0x2600, 0x27BF))) * 20,
+    ]

@@ -18,14 +18,16 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
-from schemas.records import LabelEntry
+from online_model.replica import Replica
+from schemas.parsing import record_parser
+from schemas.records import Alarm, LabelEntry
 from schemas.topics import Topic
 from stack.audit import audit
 from stack.embedded import Stack
 from stack.generator import generate
 from stack.import_labels import import_id
 from stack.source_files import Row, read_rows
-from store.committed import end_offsets
+from store.committed import end_offsets, read_committed
 from store.model_log import ModelLogReader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -47,12 +49,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real texts where there are some, else generated ones."""
-    if SNIPS.exists():
-        return SNIPS
-    sys.stderr.write(f"{SNIPS} is not there: the generated stream stands in\n")
-    path = tmp_path_factory.mktemp("stream") / "generated.jsonl"
-    path.write_bytes(b"".join(msgspec.json.encode({"text": row.text, "label": row.label}) + b"\n" for row in generate(EVENTS, seed=1)))
+    """Real texts where there are some, else generated ones; after two thirds the labels change their meaning."""
+    if not SNIPS.exists():
+        sys.stderr.write(f"{SNIPS} is not there: the generated stream stands in\n")
+    source = read_rows(SNIPS) if SNIPS.exists() else generate(EVENTS, seed=1)
+    rows = [row for row in islice(source, EVENTS) if isinstance(row, Row) and row.label is not None]
+    names = sorted({str(row.label) for row in rows})
+    later = dict(zip(names, names[1:] + names[:1], strict=True))
+    drift = EVENTS * 2 // 3
+    lines = [{"text": row.text, "label": row.label if n < drift else later[str(row.label)]} for n, row in enumerate(rows)]
+    path = tmp_path_factory.mktemp("stream") / "drifting.jsonl"
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     return path
 
 
@@ -94,11 +101,28 @@ def test_crashes_lose_nothing_and_repeat_nothing(stack: Stack, stream: Path, tmp
             drill = Path(stack.settings.drill_folder) / job
             drill.touch()
             wait_until(lambda drill=drill: not drill.exists(), f"an operator of {job} has failed")  # type: ignore[misc]  # a lambda's default is untyped
+        wait_until(lambda: committed(stack, Topic.ALARMS) > 0, "the drift has raised an alarm")
+        os.kill(stack.pids()["taskmanager"], signal.SIGKILL)
         assert process.wait(timeout=240) == 0
     report = check_exact(tmp_path / "r.json")
     assert report["events_sent"] == EVENTS
     assert isinstance(report["restarts"], int)
-    assert report["restarts"] >= 4, "one process was killed, one operator of each job failed"
+    assert report["restarts"] >= 5, "one process was killed twice, one operator of each job failed"
+
+
+def test_each_drift_alarm_is_there_once(stack: Stack) -> None:
+    settings, parse = stack.settings, record_parser(Alarm)
+    batches = read_committed(settings.kafka, settings.topic_prefix + Topic.ALARMS)
+    alarms = [parse(record.value) for batch in batches for record in batch if record.value]
+    replica, expected = Replica.configured(settings, "default"), []
+    for entry in ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG).entries("default"):
+        replica.apply(entry)
+        if (drift := replica.drift.raised_at(entry.seq)) is not None:
+            expected.append((entry.seq, entry.time, drift))
+    assert [(alarm.model.seq, alarm.time, alarm.drift) for alarm in alarms] == expected
+    assert len(alarms) >= 1
+    quality = httpx.get(f"{stack.addresses['api']}/v1/quality").json()
+    assert (quality["alarms"], quality["last_alarm"]["seq"]) == (len(alarms), alarms[-1].model.seq)
 
 
 def test_models_equal_a_replay_of_the_log(stack: Stack) -> None:

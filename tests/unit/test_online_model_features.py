@@ -1,5 +1,6 @@
 """Features of texts: against their definition, and what does not change them."""
 
+import functools
 import math
 import pickle
 import random
@@ -21,10 +22,13 @@ MODELS = {bits: HashedSoftmax(memory_mib=mib) for mib in (1, 16) for bits in [in
 BITS = max(MODELS)
 
 PIECES = [
-    "word", "Other", "two", "9to5", "007", "١٢٣", "#", "@", "!", "...", " ", "  ", "\n", "'", "ß", "İ", "Σ", "ﬁ", "ก", "ภาษา", "日本", "한국어",
-    "हिन्दी", "مُ", "שָ", "👍🏽", "👨‍👩‍👧", "🇹🇭", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "\u0301", "\u0345", "\u200b", "\u200c", "\u200d", "\u00ad", "\ufe0f", "\ud83d",
-    "\U00020000", "\U000e0100", "\U0010ffff", "𐐔", "ᏣᎳᎩ",
-]  # fmt: skip
+    *"word Other two 9to5 007 ١٢٣ # @ ! ... ' ß İ Σ ﬁ ก ภาษา 日本 한국어 हिन्दी مُ שָ 𐐔 ᏣᎳᎩ 👍🏽 👨‍👩‍👧 🇹🇭 1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿".split(),  # noqa: SIM905 - 31 short strings
+    *" \n\u0301\u0345\u200b\u200c\u200d\u00ad\ufe0f\ud83d\U00020000\U000e0100\U0010ffff",
+    " ",
+    "  ",
+    "w" * 26,  # as long as a word may be that is kept
+    "w" * 27,
+]
 texts = st.text() | st.lists(st.sampled_from(PIECES) | st.characters(), max_size=40).map("".join)
 
 
@@ -108,26 +112,14 @@ def test_named_features_fold_as_those_of_texts_do() -> None:
     assert np.array_equal(small, large >> (BITS - min(MODELS)))
 
 
-def longest_texts() -> list[str]:
-    half = MAX_POINTS // 2
-    return [
-        "".join(f"#{chr(0x4E00 + i)}" for i in range(half)),  # three distinct tokens in two characters
-        "".join(f"{chr(0x4E00 + i)} " for i in range(half)),
-        "".join(f"1{chr(0x4E00 + i)} " for i in range(half)),
-        "".join(map(chr, range(0x4E00, 0x4E00 + MAX_POINTS))),
-        "ΐ" * MAX_POINTS,
-        "ﬃ1 " * MAX_POINTS,
-        "".join(map(chr, range(0x2600, 0x27BF))) * 20,
-    ]
-
-
-@pytest.mark.parametrize("text", longest_texts())
+@pytest.mark.parametrize("text", reference_features.longest_texts())
 def test_the_workspace_is_large_enough(text: str) -> None:
     listed = found(text)
     assert len(listed) < features.MOST / 1.5
     assert sum(f.kind == features.TOKEN for f in listed) < 2 * MAX_POINTS
 
 
+@functools.cache
 def taught() -> HashedSoftmax:
     model = HashedSoftmax(memory_mib=1)
     for i in range(200):
@@ -135,12 +127,9 @@ def taught() -> HashedSoftmax:
     return model
 
 
-MODEL = taught()
-
-
 @given(texts)
 def test_scores_are_the_sums_over_the_features(text: str) -> None:
-    model = pickle.loads(pickle.dumps(MODEL))  # noqa: S301 - our own bytes
+    model = pickle.loads(pickle.dumps(taught()))  # noqa: S301 - our own bytes
     model._calibrator[:] = calibration.initial()  # a plain softmax
     rows, values = kernels.listed(model._at, model._work, encoded(text))[:2]
     logits = values.astype(np.float64) @ model._table[rows, : len(model.classes)].astype(np.float64)
@@ -150,12 +139,12 @@ def test_scores_are_the_sums_over_the_features(text: str) -> None:
 
 @given(st.lists(texts, min_size=1, max_size=8), st.randoms())
 def test_kept_words_change_no_bit(many: list[str], draw: random.Random) -> None:
-    twin = pickle.loads(pickle.dumps(MODEL))  # noqa: S301 - our own bytes
-    expected = [MODEL.predict_proba_one(text) for text in many * 2]
+    twin = pickle.loads(pickle.dumps(taught()))  # noqa: S301 - our own bytes
+    expected = [taught().predict_proba_one(text) for text in many * 2]
     order = [*range(len(many))] * 2
     draw.shuffle(order)
     for place in order:
         assert twin.predict_proba_one(many[place]) == expected[place]
         twin._info[scoring.VERSION] += 1  # what was kept is stale
         assert twin.predict_proba_one(many[place]) == expected[place]
-    assert [MODEL.predict_proba_one(text) for text in many] == expected[: len(many)]
+    assert [taught().predict_proba_one(text) for text in many] == expected[: len(many)]

@@ -1,3 +1,6 @@
+import functools
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,6 +80,47 @@ def test_snapshot_and_the_log_after_it_are_the_model(taught: list[Lesson], data:
     assert (resumed.seq, resumed.updated_at, resumed.line, resumed.task) == (len(log), straight.updated_at, "base", "t")
     assert resumed.snapshot() == straight.snapshot()
     assert resumed.predict("good day", top=3) == straight.predict("good day", top=3)
+
+
+def long_log(model: str) -> list[AnyLogEntry]:
+    """A log in which classes keep appearing, through six capacities, with weights and corrections."""
+    log: list[AnyLogEntry] = []
+    for seq in range(1, 131):
+        name = f"class {seq // 2 if seq % 3 else seq // 9}"
+        entry = label(seq, f"Text {seq % 7} of {name} สวัสดี #{seq % 5} {seq * seq % 31}", name, weight=(1.0, 0.3, 1000.0)[seq % 11 % 3])
+        log.append(msgspec.structs.replace(entry, corrects="class 1") if seq % 10 == 9 else entry)
+    return served_by(model, log)
+
+
+def served_by(model: str, log: list[AnyLogEntry]) -> list[AnyLogEntry]:
+    learner = Replica("t", model=model, memory_mib=1, quality_window=5)
+    found: list[AnyLogEntry] = []
+    for entry in log:
+        assert isinstance(entry, LabelEntry)
+        found.append(msgspec.structs.replace(entry, served=learner.predict(entry.text, top=3)))
+        learner.apply(found[-1])
+    return found
+
+
+@functools.cache
+def expected_of(model: str) -> tuple[list[AnyLogEntry], bytes]:
+    straight = Replica("t", model=model, memory_mib=1, quality_window=5)
+    for entry in long_log(model):
+        straight.apply(entry)
+    assert len(straight.model.classes) > 64
+    return long_log(model), straight.snapshot()
+
+
+@pytest.mark.parametrize("model", ["softmax", "softmax?balance=0.7&learning_rate=0.5"])
+@given(cuts=st.sets(st.integers(0, 130), max_size=4))
+def test_a_model_whose_classes_grow_is_the_same_after_any_cuts(model: str, cuts: set[int]) -> None:
+    log, expected = expected_of(model)
+    resumed = Replica("t", model=model, memory_mib=1, quality_window=5)
+    for entry in log:
+        if resumed.seq in cuts:
+            resumed = Replica.from_snapshot(resumed.snapshot())
+        resumed.apply(entry)
+    assert resumed.snapshot() == expected
 
 
 def test_a_gap_in_the_log_is_refused_and_changes_nothing() -> None:

@@ -11,7 +11,7 @@ from schemas.settings import PREFIX, Settings, SettingsError, as_environment, re
 pytestmark = pytest.mark.unit
 
 FIELDS = msgspec.structs.fields(Settings)
-MOST = {"max_text_bytes": 1024 * 1024, "proba_top": 500}
+MOST = {"max_text_bytes": 1024 * 1024, "proba_top": 500, "model_memory_mib": 16384}
 COUNTS = [field.name for field in FIELDS if type(field.default) is int]
 
 
