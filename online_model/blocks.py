@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numba.np import numpy_support
@@ -24,6 +25,7 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
+
 
 _ALIGNMENT = 64  # a cache line
 _STAGGER = 11 * _ALIGNMENT
@@ -83,6 +85,23 @@ _recast: Any = _pointer_to_pointer
 
 array_at: Any = numpy_support.carray
 """Return an array of a shape at a pointer; for the type checker, too, ours are none of ctypes'."""
+
+
+@intrinsic
+def _fetch_early(_context: Any, at: Any, place: Any) -> Any:
+    """Ask for the cache line of an item, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        item = builder.gep(arguments[0], [arguments[1]], source_etype=context.get_data_type(signature.args[0].dtype))
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
+        builder.call(function, [builder.bitcast(item, byte), word(0), word(3), word(1)])  # to read, into all levels, data
+        return context.get_dummy_value()
+
+    return types.none(at, place), generate
+
+
+fetch_early: Any = _fetch_early
 
 
 @compiled

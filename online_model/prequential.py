@@ -139,7 +139,10 @@ class Prequential:
 
     def stored(self) -> Evaluation:
         """Return the evaluation as a record."""
-        cells = [(true, predicted, weight) for (true, predicted), weight in sorted(self._cells.items())]
+        rows: dict[str, list[tuple[str, str, float]]] = {}  # one sort of many cells would hold up other threads for long
+        for (true, predicted), weight in self._cells.items():
+            rows.setdefault(true, []).append((true, predicted, weight))
+        cells = [cell for true in sorted(rows) for cell in sorted(rows[true])]
         return Evaluation(self.window, self.labels, self._weight, self._loss, cells, list(self._recent))
 
     @classmethod

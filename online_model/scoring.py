@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from online_model import blocks, calibration
+from online_model.blocks import fetch_early
 from online_model.compiled import compiled
 from online_model.features import WEIGHTS, Features, add_ngrams, bias_row, factors, row_of, shape_row
 from online_model.tokens import N_PAIRS, N_TOKENS, N_WORDS, WORD, Tokens, tokenise
@@ -105,6 +106,7 @@ def score_text(model: Model, found: Tokens, features: Features, data: bytes) -> 
     bits, width, sums = model.info[BITS], model.info[WIDTH], model.sums
     n_tokens, n_pairs, ngrams = found.tally[N_TOKENS], found.tally[N_PAIRS], 0
     kept_ints, kept_sums = blocks.as_ints(model.kept), blocks.as_floats(model.kept)
+    _fetch_early(model, found)
     for c in range(_SUMS * width):
         sums[c] = np.float32(0.0)
     for number in range(n_tokens):
@@ -131,6 +133,25 @@ def score_text(model: Model, found: Tokens, features: Features, data: bytes) -> 
 
 
 @compiled
+def _fetch_early(model: Model, found: Tokens) -> None:
+    """Ask for the memory that will be read, so that its delays overlap."""
+    bits, width, size, mask = model.info[BITS], model.info[WIDTH], record_size(model.info[WIDTH]), model.info[KEPT] - 1
+    for number in range(found.tally[N_TOKENS]):
+        if found.kinds[number] == WORD:
+            place = _place(found.hashes[number], mask) * size
+            fetch_early(model.kept, place)
+            fetch_early(model.kept, place + _ITS_SUMS)
+    for number in range(found.tally[N_PAIRS]):
+        fetch_early(model.table, row_of(found.pairs[number], bits) * width)
+
+
+@compiled
+def _place(word: np.uint64, mask: int) -> int:
+    """Return which record a word may have."""
+    return int(np.int64(word >> np.uint64(20)) & mask)
+
+
+@compiled
 def _add(sums: blocks.Floats, to: int, rows: blocks.Floats, start: int, factor: np.float32, width: int) -> None:
     """Add a row, multiplied, to the sums from place `to` on."""
     for c in range(width):
@@ -145,7 +166,7 @@ def _word(model: Model, found: Tokens, features: Features, number: int) -> int:
     if end - start > LONGEST_KEPT:
         _sum_word(model, found, features, number, last * size)
         return int(last * size)
-    place = (np.int64(word >> np.uint64(20)) & (last - 1)) * size
+    place = _place(word, last - 1) * size
     if kept[place + _HASH] != word or kept[place + _VERSION] != version or not _same_word(model, found, place, start, end):
         _sum_word(model, found, features, number, place)
         _keep(model, found, place, start, end)
