@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 
 _ALLOCATIONS = 50_000
+_SWITCH_S = 0.0005
 
 
 def prepare_interpreter() -> None:
@@ -21,4 +23,5 @@ def prepare_interpreter() -> None:
     if gc.get_freeze_count() == 0:
         gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
+    sys.setswitchinterval(_SWITCH_S)
     logging.getLogger("kafka").setLevel(logging.WARNING)
