@@ -17,6 +17,8 @@ def prepare_interpreter() -> None:
     hold no cycles, reference counts free them. With the default threshold of 700 it ran for each small batch, and took a tenth of the
     time of publish. What a failed operator left behind is collected here, with its tables.
 
+    A thread that wants the interpreter asks for it after half a millisecond, not five: a label does not wait for a frame of predictions.
+
     PyFlink sets the root logger to its lowest level, and kafka-python debugs every poll: a third of the time to read a log.
     """
     gc.collect()
