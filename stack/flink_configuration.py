@@ -16,7 +16,7 @@ JM_HEAP_MIB = 448
 TM_FRAMEWORK_MIB = 128
 TM_TASK_HEAP_MIB = 700
 TM_MANAGED_SLOT_MIB = 48
-"""Three windows of publish share a slot's: a record must fit into what each gets, or the job fails for ever. Taken when needed."""
+"""For windows of Flink's SQL, which need room for the longest record or fail for ever. There are none now. Taken when needed."""
 TM_NETWORK_MIB = 128
 METASPACE_MIB = 320
 LONG_MS = 200 * 24 * 3600 * 1000

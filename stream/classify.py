@@ -10,11 +10,16 @@ from pyflink.table import StreamTableEnvironment, Table
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.rewind import Rewind
+from stream.frames import SOURCE, scatter
 from stream.predictor import Predictor
 from stream.replicas import LoadReplica, replica_from_log
-from stream.rows import OUT
+from stream.rows import BYTES
 
 SINK_TOPICS = (Topic.PREDICTIONS, Topic.DEAD_LETTERS)
+
+_FRAME_ROWS = 64
+"""While the predictor works on a frame, the interpreter may belong to it alone."""
+_FRAME_MS = 5
 
 _NO_STATE = MapStateDescriptor("unused", Types.STRING(), Types.STRING())
 """A broadcast needs a descriptor; the replicas are rebuilt from the log, so that nothing is kept in it."""
@@ -38,11 +43,14 @@ def classify(
         rewind: set if the job starts from a state older than its output.
     """
     columns = (events.record_value, events.record_partition, events.record_offset, events.record_time)
-    arriving = tables.to_data_stream(events.select(*columns))
+    arriving = SOURCE.gather(
+        tables.to_data_stream(events.select(*columns)), most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="classify-gather"
+    )
     log = tables.to_data_stream(model_log.select(model_log.record_value))
-    return (
+    predicted = (
         arriving.connect(log.broadcast(_NO_STATE))
-        .process(Predictor(settings, load, rewind), output_type=OUT)
+        .process(Predictor(settings, load, rewind), output_type=BYTES)
         .uid("classify-predict")
         .name("predict")
     )
+    return scatter(predicted, uid="classify-scatter")

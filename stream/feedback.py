@@ -17,6 +17,7 @@ from schemas.topics import Topic
 from store.rewind import Rewind, decided
 from stream.clock import now_ms
 from stream.drill import Drill
+from stream.frames import SOURCE
 from stream.rows import OUT, out, place
 
 REJECTED = OutputTag("rejected-feedback", OUT)
@@ -50,10 +51,13 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._drill = Drill(self._settings.drill_folder, "learn")
         self._decided = decided(self._settings, self._rewind) if self._rewind else {}
 
-    def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[object]:
-        """Yield the label as a row `INCOMING`, or rejected records to the side output."""
-        self._drill.step()
-        data, at = value[0], place(value, now=now_ms())
+    def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator[object]:
+        """Yield the labels in a frame of records of `feedback` as rows `INCOMING`, or rejected ones to the side output."""
+        for data, partition, offset, time in SOURCE.rows(value):
+            self._drill.step()
+            yield from self._read(data, place(partition, offset, time, now=now_ms()))
+
+    def _read(self, data: bytes | None, at: Position) -> Iterator[object]:
         try:
             feedback = parse_feedback(data, tasks=self._tasks, max_text_bytes=self._max_text_bytes)
         except RejectRecord as error:

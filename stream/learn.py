@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyflink.common import Types
 from pyflink.datastream import DataStream
 from pyflink.table import StreamTableEnvironment, Table
 
@@ -10,12 +9,16 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.rewind import Rewind
 from stream.feedback import REJECTED, ReadFeedback
-from stream.learner import Learner
-from stream.ledger_operator import Ledger, ledger_key
+from stream.frames import SOURCE, key_by_columns, scatter
+from stream.learner import DECISIONS, Learner
+from stream.ledger_operator import Ledger
 from stream.replicas import LoadReplica, replica_from_log
-from stream.rows import DECISION, INCOMING, OUT, as_table
+from stream.rows import BYTES, DECISION, INCOMING, MATCH, as_table
 
 SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.ALARMS, Topic.DEAD_LETTERS)
+
+_FRAME_ROWS = 64
+_FRAME_MS = 5
 
 
 def learn(
@@ -36,27 +39,23 @@ def learn(
         rewind: set if the job starts from a state older than its output.
     """
     columns = (feedback.record_value, feedback.record_partition, feedback.record_offset, feedback.record_time)
-    labels = (
-        tables.to_data_stream(feedback.select(*columns))
-        .process(ReadFeedback(settings, rewind), output_type=INCOMING)
-        .uid("learn-feedback")
-        .name("read feedback")
-    )
+    records = SOURCE.gather(tables.to_data_stream(feedback.select(*columns)), most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="learn-gather")
+    labels = records.process(ReadFeedback(settings, rewind), output_type=INCOMING).uid("learn-feedback").name("read feedback")
     matched = tables.to_changelog_stream(_match(tables, labels, predictions))
     decisions = (
-        matched.key_by(ledger_key, key_type=Types.STRING())
+        key_by_columns(matched, MATCH, 2, uid="learn-ledger-key")
         .process(Ledger(settings), output_type=DECISION)
         .uid("learn-ledger")
         .name("label ledger")
     )
     learned = (
-        decisions.key_by(lambda row: row[0], key_type=Types.STRING())
-        .process(Learner(settings, load, rewind), output_type=OUT)
+        DECISIONS.gather_by_key(decisions, most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="learn-learner-gather")
+        .process(Learner(settings, load, rewind), output_type=BYTES)
         .uid("learn-learner")
         .name("sequence, score, learn")
         .set_parallelism(1)
     )
-    return learned.union(labels.get_side_output(REJECTED))
+    return scatter(learned, uid="learn-scatter").union(labels.get_side_output(REJECTED))
 
 
 def _match(tables: StreamTableEnvironment, labels: DataStream, predictions: Table) -> Table:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import msgspec
-from pyflink.common import Row, Types
+from pyflink.common import Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
@@ -32,15 +32,18 @@ from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
 from store.rewind import Rewind, decided
 from stream.clock import now_ms
+from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
-from stream.rows import out
 from stream.snapshotter import Snapshotter
 
 log = logging.getLogger(__name__)
 
 QUALITY_INTERVAL_MS = 500
 _LOG_WAIT_S = 90
+
+DECISIONS = Frames("ss")
+"""Task, and an encoded `online_model.ledger.Decision`."""
 
 _decision = msgspec.json.Decoder(Decision)
 
@@ -78,18 +81,21 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._ticking: set[str] = set()
         self._told: dict[str, int] = {}
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        """Take a decision of the ledger: yield its label state and, for a label to learn, its entry in the log."""
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
+        """Take a frame of decisions of the ledger: yield a frame of label states and, for labels to learn, their entries in the log."""
+        task = ctx.get_current_key()
         if self._rewind is not None:
             # Also where nothing is new: the state must come to where the log is, or the next start finds it behind.
-            self._replica(value[0])
-        decision = self._news(_decision.decode(value[1]))
+            self._replica(task)
+        yield b"".join([answer for _, decision in DECISIONS.rows(value) for answer in self._decide(task, _decision.decode(decision), ctx)])
+
+    def _decide(self, task: str, decided: Decision, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
+        decision = self._news(decided)
         if decision is None:
             return
         if decision.text is None:
-            yield self._state_row(decision, now_ms())
+            yield self._framed_state(decision, now_ms())
             return
-        task = value[0]
         replica = self._replica(task)
         yield from self._learn(replica, decision)
         if task not in self._ticking:
@@ -97,14 +103,14 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + QUALITY_INTERVAL_MS)
 
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[bytes]:
         """Publish the quality since the last tick, and the snapshot that has fallen due while no label came."""
         task = ctx.get_current_key()
         replica = self._replica(task)
         now = now_ms()
         if self._told.get(task) != replica.updated_at:
             self._told[task] = replica.updated_at
-            yield out(self._quality_topic, task, _quality(replica, now), task=task)
+            yield framed(self._quality_topic, task, _quality(replica, now), task=task)
         yield from self._snapshot(replica, now)
         if self._snapshotters[task].pending:
             ctx.timer_service().register_processing_time_timer(timestamp + QUALITY_INTERVAL_MS)
@@ -121,20 +127,20 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             return None
         return msgspec.structs.replace(decision, previous=State.WAITING)
 
-    def _learn(self, replica: Replica, decision: Decision) -> Iterator[Row]:
+    def _learn(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
         now = now_ms()
         entry = _entry(replica, decision, now)
         replica.apply(entry)
         self._seq.update(entry.seq)
         self._snapshotters[replica.task].learned()
-        yield out(self._log_topic, entry.task, entry, task=entry.task)
-        yield self._state_row(decision, now, entry)
+        yield framed(self._log_topic, entry.task, entry, task=entry.task)
+        yield self._framed_state(decision, now, entry)
         if (alarm := _alarm(replica, entry)) is not None:
             log.warning("task %s: drift alarm %d: %s", alarm.task, alarm.drift.number, drift.describe(alarm.drift))
-            yield out(self._alarms_topic, alarm.task, alarm, task=alarm.task)
+            yield framed(self._alarms_topic, alarm.task, alarm, task=alarm.task)
         yield from self._snapshot(replica, now)
 
-    def _snapshot(self, replica: Replica, now: int) -> Iterator[Row]:
+    def _snapshot(self, replica: Replica, now: int) -> Iterator[bytes]:
         """Write a snapshot if one is due, and announce it in the log: it counts once that is committed."""
         snapshotter = self._snapshotters[replica.task]
         if not snapshotter.due(now):
@@ -142,9 +148,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         entry: SnapshotEntry = snapshotter.write(replica, now)
         replica.apply(entry)
         self._seq.update(entry.seq)
-        yield out(self._log_topic, entry.task, entry, task=entry.task)
+        yield framed(self._log_topic, entry.task, entry, task=entry.task)
 
-    def _state_row(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> Row:
+    def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> bytes:
         feedback = decision.incoming.feedback
         asked = entry.served if entry else None
         counted = scored(entry) if entry else None
@@ -160,7 +166,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             score=score(feedback.label, counted) if counted else None,
             time=now,
         )
-        return out(self._states_topic, feedback.event_id, state, task=feedback.task, label=decision.state)
+        return framed(self._states_topic, feedback.event_id, state, task=feedback.task, label=decision.state)
 
     def _replica(self, task: str) -> Replica:
         """Return the task's replica, at the seq of the state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import msgspec
-from pyflink.common import Row, RowKind, Types
+from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
@@ -22,11 +22,9 @@ _prediction = msgspec.json.Decoder(Prediction)
 FORGETS_LATER_MS = 60_000
 """Accounts outlive the state of the match by so long: a row of it that is still on its way must not meet a forgotten account."""
 
-_RETRACTIONS = (RowKind.DELETE, RowKind.UPDATE_BEFORE)
-
 
 class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
-    """Turns labels, with or without their prediction, into decisions; keyed by task and event id."""
+    """Turns labels, with or without their prediction, into decisions; keyed by task and event id, joined by a line break."""
 
     def __init__(self, settings: Settings) -> None:
         self._waits = Waits(label_wait_ms=settings.label_wait_s * 1000, event_known_ms=settings.kept_s * 1000 + FORGETS_LATER_MS)
@@ -36,9 +34,7 @@ class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes a
         self._state = runtime_context.get_state(ValueStateDescriptor("account", Types.PICKLED_BYTE_ARRAY()))
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        """Take a row of the join: task, event_id, incoming, prediction (null while there is none)."""
-        if value.get_row_kind() in _RETRACTIONS:
-            return
+        """Take a row `MATCH`."""
         stored = self._state.value()
         before = _account.decode(stored) if stored else Account()
         prediction = _prediction.decode(value[3]) if value[3] is not None else None
@@ -61,11 +57,6 @@ class Ledger(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes a
             self._state.update(encode(account))
             ctx.timer_service().register_processing_time_timer(account.due)
         yield from _rows(ctx.get_current_key().partition("\n")[0], decisions)
-
-
-def ledger_key(row: Row) -> str:
-    """Return the key of an event's account; no task's name holds a line break."""
-    return f"{row[0]}\n{row[1]}"
 
 
 def _rows(task: str, decisions: Iterable[Decision]) -> Iterator[Row]:

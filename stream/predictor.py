@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pyflink.common import Row
 from pyflink.datastream import BroadcastProcessFunction, RuntimeContext
@@ -15,9 +16,10 @@ from schemas.topics import Topic
 from store.rewind import Rewind, classified
 from stream.clock import now_ms
 from stream.drill import Drill
+from stream.frames import SOURCE, framed
 from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
-from stream.rows import out, place
+from stream.rows import place
 
 
 class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
@@ -41,19 +43,23 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         self._replicas = {task: self._load(settings, task, None) for task in settings.tasks}
         self._classified = classified(settings, self._rewind) if self._rewind else set()
 
-    def process_element(self, value: Row, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
-        """Yield the prediction, or the dead letter, of one record of `events`."""
+    def process_element(self, value: bytes, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[bytes]:
+        """Yield a frame of the predictions and dead letters for a frame of records of `events`."""
+        now = now_ms()
+        yield b"".join([self._answer(record, now) for record in SOURCE.rows(value)])
+
+    def _answer(self, record: list[Any], now: int) -> bytes:
+        data, partition, offset, time = record
         self._drill.step()
-        data, at = value[0], place(value, now=now_ms())
-        if self._classified and (at.partition, at.offset) in self._classified:
-            return
+        if self._classified and (partition, offset) in self._classified:
+            return b""
+        at = place(partition, offset, time, now=now)
         try:
             event = parse_event(data, tasks=self._tasks, max_text_bytes=self._settings.max_text_bytes)
         except RejectRecord as error:
             letter = dead_letter(data, topic=self._events_topic, at=at, error=error, now=now_ms())
-            yield out(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
-            return
-        yield self._predict(event, at)
+            return framed(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
+        return self._predict(event, at)
 
     def process_broadcast_element(self, value: Row, ctx: BroadcastProcessFunction.Context) -> None:
         """Apply one entry of the model log; entries that the replica knows are ignored."""
@@ -62,7 +68,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         if replica is not None:
             replica.apply(entry)
 
-    def _predict(self, event: Event, at: Position) -> Row:
+    def _predict(self, event: Event, at: Position) -> bytes:
         served = self._replicas[event.task].predict(event.text, top=self._settings.proba_top)
         prediction = Prediction(
             label=served.label,
@@ -77,4 +83,4 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
             predicted_at=now_ms(),
             source=at,
         )
-        return out(self._predictions_topic, event.event_id, prediction, task=event.task, label=served.label or "")
+        return framed(self._predictions_topic, event.event_id, prediction, task=event.task, label=served.label or "")

@@ -7,18 +7,21 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream.read_model import UPDATE_COLUMNS, Kind, WriteReadModel
-from stream.rows import OUT
+from stream.frames import scatter
+from stream.read_model import UPDATE_COLUMNS, UPDATES, Kind, WriteReadModel
+from stream.rows import BYTES
 
 SINK_TOPICS = (Topic.AGGREGATES,)
 
+_FRAME_ROWS = 1000
 _MINUTE_MS = 60_000
-_WINDOWS_MS = {"minute": _MINUTE_MS, "hour": 60 * _MINUTE_MS, "day": 24 * 60 * _MINUTE_MS}
+_WINDOWS_MS = {"hour": 60 * _MINUTE_MS, "day": 24 * 60 * _MINUTE_MS}
+MINUTES = "prediction_minutes"
 # A count's state outlives its window by far; after that no prediction can fall into it, since Kafka stamps them on arrival.
 _STATE_TTL = {"minute": "2h", "hour": "2d", "day": "3d"}
 
 _NOTHING = {
-    "batch": "ARRAY[CAST(X'' AS BYTES)]",
+    "record_value": "CAST(NULL AS BYTES)",
     **dict.fromkeys(("name", "task", "label", "granularity"), "CAST(NULL AS STRING)"),
     **dict.fromkeys(("start_ms", "total"), "CAST(NULL AS BIGINT)"),
 }
@@ -38,40 +41,54 @@ def publish(
     views = {Kind.PREDICTIONS: predictions, Kind.LABEL_STATES: label_states, Kind.QUALITY: quality, Kind.HEARTBEAT: heartbeat}
     for name, table in views.items():
         tables.create_temporary_view(name, table)
+    tables.create_temporary_view(MINUTES, tables.sql_query(minutes_query()))
     # One query, so that each topic is read once for its batches and its counts.
-    queries = [_update(kind, batches_query(kind, settings.publish_interval_ms)) for kind in views if kind is not Kind.HEARTBEAT]
-    queries += [_update(Kind.HEARTBEAT, f"SELECT * FROM {Kind.HEARTBEAT}"), _update(Kind.COUNT, counts_query())]
-    updates = tables.to_changelog_stream(tables.sql_query(" UNION ALL ".join(queries)))
-    return updates.process(WriteReadModel(settings), output_type=OUT).uid("publish-read-model").name("read model to Redis")
+    queries = [_update(kind, f"SELECT * FROM {kind}") for kind in views] + [_update(Kind.COUNT, counts_query())]
+    updates = UPDATES.gather(
+        tables.to_changelog_stream(tables.sql_query(" UNION ALL ".join(queries))),
+        most_rows=_FRAME_ROWS,
+        wait_ms=settings.publish_interval_ms,
+        uid="publish-gather",
+    )
+    counts = updates.process(WriteReadModel(settings), output_type=BYTES).uid("publish-read-model").name("read model to Redis")
+    return scatter(counts, uid="publish-scatter")
 
 
 def _update(kind: Kind, query: str) -> str:
     """Return the query with all of `UPDATE_COLUMNS`; those that its kind does not have are null."""
-    own = {Kind.HEARTBEAT: set(), Kind.COUNT: set(UPDATE_COLUMNS) - {"kind", "batch"}}.get(kind, {"batch"})
+    own = {Kind.HEARTBEAT: set(), Kind.COUNT: set(UPDATE_COLUMNS) - {"kind", "record_value"}}.get(kind, {"record_value"})
     columns = [f"'{kind}' AS kind", *(name if name in own else f"{null} AS {name}" for name, null in _NOTHING.items())]
     return f"SELECT {', '.join(columns)} FROM ({query})"
 
 
-def batches_query(view: str, interval_ms: int) -> str:
-    """Return the query that collects the records of each interval into one row; they wait in Flink's state."""
+def minutes_query() -> str:
+    """Return the query of the predictions by label and minute."""
+    start = f"record_time - MOD(record_time, {_MINUTE_MS})"
     return (
-        f"SELECT ARRAY_AGG(record_value) AS batch FROM TABLE(TUMBLE(TABLE {view}, DESCRIPTOR(arrived),"
-        f" INTERVAL '{interval_ms / 1000:.3f}' SECOND)) GROUP BY window_start, window_end"
+        f"SELECT {_lifetime('minute', 'predictions')} task, label, {start} AS start_ms, COUNT(*) AS total"
+        f" FROM predictions GROUP BY task, label, {start}"
     )
+
+
+def _lifetime(granularity: str, view: str) -> str:
+    return f"/*+ STATE_TTL('{view}' = '{_STATE_TTL[granularity]}') */" if granularity in _STATE_TTL else ""
 
 
 def counts_query() -> str:
-    """Return the query of all counts: predictions by label and window of Kafka's time, labels by their present state."""
-    windows = [
-        f"SELECT /*+ STATE_TTL('predictions' = '{_STATE_TTL[granularity]}') */ 'predictions' AS name, task, label,"
-        f" '{granularity}' AS granularity, record_time - MOD(record_time, {size}) AS start_ms, COUNT(*) AS total"
-        f" FROM predictions GROUP BY task, label, record_time - MOD(record_time, {size})"
-        for granularity, size in _WINDOWS_MS.items()
+    """Return the query of all counts: predictions by label and window of Kafka's time, labels by their present state.
+
+    Predictions are counted once, by minute, as `MINUTES`; the larger windows and the total are sums of that.
+    """
+    sizes = {
+        **{granularity: f"start_ms - MOD(start_ms, {size})" for granularity, size in _WINDOWS_MS.items()},
+        "total": "CAST(0 AS BIGINT)",
+    }
+    sums = [
+        f"SELECT {_lifetime(granularity, MINUTES)} 'predictions' AS name, task, label, '{granularity}' AS granularity,"
+        f" {start} AS start_ms, SUM(total) AS total FROM {MINUTES} GROUP BY task, label{'' if granularity == 'total' else ', ' + start}"
+        for granularity, start in sizes.items()
     ]
-    totals = (
-        "SELECT 'predictions' AS name, task, label, 'total' AS granularity, CAST(0 AS BIGINT) AS start_ms, COUNT(*) AS total"
-        " FROM predictions GROUP BY task, label"
-    )
+    minutes = f"SELECT 'predictions' AS name, task, label, 'minute' AS granularity, start_ms, total FROM {MINUTES}"
     previous = "JSON_VALUE(DECODE(record_value, 'UTF-8'), '$.previous')"
     states = (
         "SELECT 'label_states' AS name, task, label, 'total' AS granularity, CAST(0 AS BIGINT) AS start_ms, SUM(delta) AS total FROM ("
@@ -80,4 +97,4 @@ def counts_query() -> str:
         ") GROUP BY task, label"
     )
     columns = "name, task, label, granularity, start_ms, total"
-    return " UNION ALL ".join(f"SELECT {columns} FROM ({query})" for query in (*windows, totals, states))
+    return " UNION ALL ".join(f"SELECT {columns} FROM ({query})" for query in (minutes, *sums, states))

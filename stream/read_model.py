@@ -5,12 +5,12 @@ Nothing is held back here: an element is written before the next is taken, so th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-from pyflink.common import Row, RowKind
 from pyflink.datastream import ProcessFunction, RuntimeContext
 
 from schemas.parsing import record_parser
@@ -22,14 +22,17 @@ from store.refill import refill
 from store.writer import RedisWriter
 from stream.clock import now_ms
 from stream.drill import Drill
+from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
-from stream.rows import out
 
 JOB = "publish"
 COUNTS_REMEMBERED = 20_000
 """Far more counts than change between two checkpoints; those before are in the topic."""
-UPDATE_COLUMNS = ("kind", "batch", "name", "task", "label", "granularity", "start_ms", "total")
-"""A batch of encoded records, or the new value of a count; what does not belong to the kind is null."""
+UPDATE_COLUMNS = ("kind", "record_value", "name", "task", "label", "granularity", "start_ms", "total")
+"""An encoded record, or the new value of a count; what does not belong to the kind is null."""
+
+UPDATES = Frames("ssssssqq")
+"""Frames of updates, with `UPDATE_COLUMNS`."""
 
 
 class Kind(StrEnum):
@@ -40,6 +43,9 @@ class Kind(StrEnum):
     QUALITY = "quality"
     HEARTBEAT = "heartbeat"
     COUNT = "aggregate"
+
+
+_KINDS = {kind.encode(): kind for kind in Kind}
 
 
 class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
@@ -64,24 +70,25 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         """Disconnect."""
         self._client.close()
 
-    def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Row]:
-        """Take a row of `UPDATE_COLUMNS`; the old value of a count that changes is dropped."""
-        if value.get_row_kind() in (RowKind.DELETE, RowKind.UPDATE_BEFORE):
-            return
-        kind, batch, *count = value
-        if kind == Kind.COUNT:
-            yield self._write_count(*count)
-        elif kind == Kind.PREDICTIONS:
+    def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator[bytes]:
+        """Take a frame of `UPDATES`; yield a frame of the counts in it."""
+        updates: dict[Kind, list[list[Any]]] = defaultdict(list)
+        for kind, *update in UPDATES.rows(value):
+            updates[_KINDS[kind]].append(update)
+        records = {kind: [update[0] for update in found] for kind, found in updates.items()}
+        if Kind.PREDICTIONS in updates:
             self._drill.step()
-            self._writer.write_predictions(batch)
-        elif kind == Kind.LABEL_STATES:
-            self._writer.write_label_states([self._parse_state(data) for data in batch])
-        elif kind == Kind.QUALITY:
-            self._write_quality(batch)
-        else:
+            self._writer.write_predictions(records[Kind.PREDICTIONS])
+        if Kind.LABEL_STATES in updates:
+            self._writer.write_label_states([self._parse_state(data) for data in records[Kind.LABEL_STATES]])
+        if Kind.QUALITY in updates:
+            self._write_quality(records[Kind.QUALITY])
+        if Kind.HEARTBEAT in updates:
             # Also when no event comes, the job says that it lives.
             self._writer.mark_job(JOB, now=now_ms())
             self._fill_if_empty()
+        if Kind.COUNT in updates:
+            yield self._write_counts(updates[Kind.COUNT])
 
     def _fill_if_empty(self) -> None:
         """Fill a Redis that has lost what was in it, and mark it only when that is done."""
@@ -99,16 +106,28 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         for quality in newest.values():
             self._writer.write_quality(quality)
 
-    def _write_count(self, name: str, task: str, label: str, granularity: str, start: int, count: int) -> Row:
-        fields: dict[str, Any] = {"name": name, "task": task, "label": label, "granularity": granularity, "start": start, "count": count}
-        aggregate = msgspec.convert(fields, Aggregate)
-        self._writer.write_aggregates([aggregate])
-        key = "/".join((name, task, label, granularity, str(start)))
-        self._remember(key, aggregate)
-        return out(self._settings.topic_prefix + Topic.AGGREGATES, key, aggregate, task=task, label=label)
+    def _write_counts(self, updates: list[list[Any]]) -> bytes:
+        """Write the counts and return them for their topic; the last value of a count stands."""
+        counts = {count_key(count): count for count in map(_count, updates)}
+        self._writer.write_aggregates(list(counts.values()))
+        for key, count in counts.items():
+            self._remember(key, count)
+        topic = self._settings.topic_prefix + Topic.AGGREGATES
+        return b"".join([framed(topic, key, count, task=count.task, label=count.label) for key, count in counts.items()])
 
     def _remember(self, key: str, aggregate: Aggregate) -> None:
         self._counts.pop(key, None)
         self._counts[key] = aggregate
         if len(self._counts) > COUNTS_REMEMBERED:
             del self._counts[next(iter(self._counts))]
+
+
+def _count(update: list[Any]) -> Aggregate:
+    _, name, task, label, granularity, start, count = update
+    fields = {"name": name.decode(), "task": task.decode(), "label": label.decode(), "granularity": granularity.decode()}
+    return msgspec.convert({**fields, "start": start, "count": count}, Aggregate)
+
+
+def count_key(count: Aggregate) -> str:
+    """Return the key of a count in its topic."""
+    return f"{count.name}/{count.task}/{count.label}/{count.granularity}/{count.start}"

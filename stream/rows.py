@@ -21,19 +21,22 @@ OUT = Types.ROW_NAMED(
 INCOMING = Types.ROW_NAMED(["task", "event_id", "incoming"], [Types.STRING(), Types.STRING(), BYTES])
 """A valid label: its keys, and an encoded `online_model.ledger.Incoming`."""
 
+MATCH = Types.ROW_NAMED(["task", "event_id", "incoming", "prediction"], [Types.STRING(), Types.STRING(), BYTES, BYTES])
+"""A label, with the prediction of its event or null."""
+
 DECISION = Types.ROW_NAMED(["task", "decision"], [Types.STRING(), BYTES])
 """An encoded `online_model.ledger.Decision`."""
 
 _TABLE_TYPES = {"record_value": DataTypes.BYTES(), "incoming": DataTypes.BYTES(), "topic": DataTypes.STRING().not_null()}
 
 
-def place(value: Row, *, now: int) -> Position:
-    """Return where a record of a source lies, from its columns 1 to 3: partition, offset, Kafka's time.
+def place(partition: int, offset: int, time: int, *, now: int) -> Position:
+    """Return where a record of a source lies: partition, offset, Kafka's time.
 
     In a topic that is not stamped by the broker the time is whatever its sender says: -1 for none, or years ahead.
     It is brought between 1970 and `now`, since nothing can have come later.
     """
-    return Position(partition=value[1], offset=value[2], time=max(0, min(value[3], now, LATEST_MS)))
+    return Position(partition=partition, offset=offset, time=max(0, min(time, now, LATEST_MS)))
 
 
 def out(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> Row:
