@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -15,16 +13,14 @@ from online_model import calibration, features, kernels, scoring
 from online_model.blocks import Block
 from online_model.cleaning import cleaner
 from online_model.explanation import Explanation, Kind, Listed, explained, names_of
-from online_model.tokens import MAX_POINTS
+from online_model.samples import Frame, Sample, encoded, named_feature, samples
+from online_model.sizes import capacity_for, sizes
 
 MOST_CLASSES = 10_000
 """Further classes are not learned: they would leave too little room for those that are."""
 
 Arrays = dict[str, npt.NDArray[Any]]
-Sample = str | dict[Any, Any]
-Frame = Any  # of pandas, which has no types of its own and is not imported here
 
-_LARGEST, _SMALLEST = 1e9, 1e-9  # values of named features: beyond, squares would overflow or be denormal
 _MOST_BALANCE = 10.0
 _MOST_WEIGHT = 1e6  # of a label: beyond, squares would overflow
 _MOST_RATE = 100.0
@@ -144,7 +140,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         classes = self.classes
         return {classes[c]: p for c, p in zip(order, self._best.tolist())}  # noqa: B905 - as above
 
-    def predict_one(self, x: Sample) -> Any:  # type: ignore[override]
+    def predict_one(self, x: Sample) -> Any:  # type: ignore[override]  # as above
         """Return the most probable class, or None if none is known."""
         if not self.classes:
             return None
@@ -166,7 +162,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
             found = Listed(*kernels.listed(self._at, self._work, self._encoded(x)))
             return explained(label, names_of(found), found.values.astype(np.float64) * column[found.rows])
         rows, values = self._named(x)
-        names = [(Kind.BIAS, ""), *((Kind.NAMED, name) for _, _, name in sorted(_named_feature(n, v) for n, v in x.items()))]
+        names = [(Kind.BIAS, ""), *((Kind.NAMED, name) for _, _, name in sorted(named_feature(n, v) for n, v in x.items()))]
         weights = column[[features.bias_row(int(self._info[scoring.BITS])), *rows.tolist()]]
         return explained(label, iter(names), np.array([features.WEIGHTS[0], *values.tolist()]) * weights)
 
@@ -195,7 +191,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     def _named(self, x: dict[Any, Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return rows and values of named features, in an order that does not depend on the dict's."""
         bits = int(self._info[scoring.BITS])
-        found = sorted(_named_feature(name, value) for name, value in x.items())
+        found = sorted(named_feature(name, value) for name, value in x.items())
         rows = np.array([key >> (64 - bits) for key, _, _ in found], np.int32)
         return rows, np.array([value for _, value, _ in found], np.float32)
 
@@ -270,76 +266,12 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self._load(arrays, classes)
 
 
-def encoded(text: str) -> bytes:
-    """Return the part of a text that is read, as UTF-8; a lone surrogate as three bytes."""
-    if len(text) > MAX_POINTS:
-        text = text[:MAX_POINTS]
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="surrogatepass")
-
-
-def samples(many: Frame) -> list[Any]:
-    """Return the samples of a mini-batch: the items of a Series, the rows of a DataFrame as dicts."""
-    found: list[Any] = many.to_dict(orient="records") if many.ndim > 1 else many.tolist()
-    return found
-
-
-def capacity_for(classes: int) -> int:
-    """Return the columns of a table for so many classes: powers of two up to 32, then also those times one and a half.
-
-    >>> [capacity_for(n) for n in (0, 3, 8, 9, 17, 33, 49, 77, 151, 10_000)]
-    [2, 4, 8, 16, 32, 48, 64, 96, 192, 12288]
-    """
-    capacity = 2
-    while capacity < classes:
-        capacity = capacity * 4 // 3 if (capacity // 3) * 3 == capacity else (capacity * 2 if capacity < 32 else capacity * 3 // 2)
-    return capacity
-
-
-def sizes(memory_mib: int, capacity: int) -> tuple[int, int]:
-    """Return how many rows fit, as a power of two, and how many words are kept.
-
-    >>> sizes(64, 2), sizes(64, 8), sizes(64, 96), sizes(64, 12288), sizes(1, 8)
-    ((22, 8192), (20, 8192), (17, 8192), (10, 64), (14, 512))
-    """
-    budget = memory_mib * 2**20
-    kept = 1
-    while kept < 8192 and _bytes(0, capacity, 2 * kept) <= budget // 8:
-        kept *= 2
-    bits = 0
-    while _bytes(bits + 1, capacity, kept) <= budget:
-        bits += 1
-    return bits, kept
-
-
-def _bytes(bits: int, capacity: int, kept: int) -> int:
-    return sum(count * np.dtype(dtype).itemsize + 64 for count, dtype in scoring.sections(bits, capacity, kept))
-
-
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache: call it before the first text that must not wait (a minute, uncached)."""
     model = HashedSoftmax(memory_mib=1)
     model.learn_one("text", "class")
     model.predict_one("text")
     model.predict_top("text", 1)
-
-
-def _named_feature(name: Any, value: Any) -> tuple[int, float, str]:
-    """Return the hash, the value and the text of a named feature.
-
-    Raises:
-        ValueError: if the value is not finite.
-    """
-    if isinstance(value, int | float | np.number):
-        if not isinstance(value, int) and not math.isfinite(value):  # whole numbers are finite, and may be larger than any float
-            raise ValueError(f"feature {name!r} is {value}, not a finite number")
-        size = float(min(_LARGEST, max(-_LARGEST, value)))
-        key, value = str(name), size if abs(size) >= _SMALLEST else 0.0
-    else:
-        key, value = f"{name}={value}", 1.0
-    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest(), "little"), value, key
 
 
 def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:

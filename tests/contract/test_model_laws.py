@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import compose
 
-from online_model.softmax import MOST_CLASSES, HashedSoftmax, capacity_for, sizes, warm_up
+from online_model.sizes import capacity_for, sizes
+from online_model.softmax import MOST_CLASSES, HashedSoftmax, warm_up
 
 pytestmark = pytest.mark.unit
 

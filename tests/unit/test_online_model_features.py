@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from online_model import calibration, features, kernels, scoring
-from online_model.softmax import HashedSoftmax, encoded
+from online_model.samples import encoded
+from online_model.softmax import HashedSoftmax
 from online_model.tokens import MAX_POINTS
 from tests import reference_features
 from tests.reference_features import Feature

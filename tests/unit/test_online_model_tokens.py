@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from online_model import kernels
 from online_model.features import CHARACTERS, PAIR, TOKEN
-from online_model.softmax import HashedSoftmax, encoded
+from online_model.samples import encoded
+from online_model.softmax import HashedSoftmax
 from online_model.tokens import MAX_POINTS
 
 pytestmark = pytest.mark.unit
