@@ -17,8 +17,10 @@ _FRAME_ROWS = 1000
 _MINUTE_MS = 60_000
 _WINDOWS_MS = {"hour": 60 * _MINUTE_MS, "day": 24 * 60 * _MINUTE_MS}
 MINUTES = "prediction_minutes"
-# A count's state outlives its window by far; after that no prediction can fall into it, since Kafka stamps them on arrival.
-_STATE_TTL = {"minute": "2h", "hour": "2d", "day": "3d"}
+# The clock of a state goes on while nothing runs. After a stop, predictions of before it are counted on: on an expired state they would be
+# all that their window has. Hours and days outlive the topic, whose records are kept for a week; a minute whose state is gone comes to
+# its hour as new, so only that minute is wrong, after a stop of more than a day.
+_STATE_TTL = {"minute": "1d", "hour": "8d", "day": "8d"}
 
 _NOTHING = {
     "record_value": "CAST(NULL AS BYTES)",
