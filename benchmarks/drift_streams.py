@@ -58,12 +58,12 @@ def _labelled(rows: Iterator[object]) -> Labelled:
 
 def outcomes_of(rows: Labelled, on_label: OnLabel = lambda _: False) -> Outcomes:
     """Return the outcomes of the default model that predicts and then learns each row."""
-    model, outcomes = build(OWN, memory_mib=64), bytearray()
+    model, outcomes = build(OWN), bytearray()
     for text, label in rows:
         wrong = label not in model.predict_top(text, 1)
         outcomes.append(wrong)
         if on_label(wrong):
-            model = build(OWN, memory_mib=64)
+            model = build(OWN)
         model.learn_one(text, label)
     return outcomes
 

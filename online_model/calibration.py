@@ -62,10 +62,17 @@ def initial() -> Floats:
     return state
 
 
+def is_possible(state: Floats) -> bool:
+    """Whether `update` can have made such a state; another one must not reach the kernels."""
+    curve, evidence = state[_CURVE:_CURVE_EVIDENCE], state[_CURVE_EVIDENCE:]
+    learned = bool(state[_EVIDENCE] >= SCALE_PRIOR and (evidence >= CURVE_PRIOR).all())
+    return learned and bool(_LOWEST_SCALE <= state[_SCALE] <= _HIGHEST_SCALE and (np.abs(curve) <= _HIGHEST_KNOT).all())
+
+
 @compiled
 def exp(x: float) -> float:
     """Return e^x for x <= 0; e^-600 below -600, and for what is no number: it selects an item of an array. Relative error below 1e-15."""
-    x = max(_LOWEST, x)
+    x = min(0.0, max(_LOWEST, x))
     k = math.floor(x * _LOG2E + 0.5)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     total = _TAYLOR[13]

@@ -8,13 +8,16 @@ import unicodedata
 from collections.abc import Callable
 
 _TAG = re.compile(r"<(?:!--.{0,10000}?--|[/!?]?[a-zA-Z][^<>]{0,1000})>", re.DOTALL)
+_HUGE = re.compile(r"&#\d{8,};?")  # no character, and `int` refuses thousands of digits
 _URL = re.compile(r"\b(?:https?://|www\.)([^\s/?#]+)\S*", re.IGNORECASE)
 _JOINT = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\w)[-_](?=\w)")
 _SHORTEST, _LONGEST = 2, 29
 
 
 def _without_tags(text: str) -> str:
-    return html.unescape(_TAG.sub(" ", text)) if "<" in text or "&" in text else text
+    if "<" not in text and "&" not in text:
+        return text
+    return html.unescape(_HUGE.sub("\N{REPLACEMENT CHARACTER}", _TAG.sub(" ", text)))
 
 
 def _hosts(text: str) -> str:
@@ -43,6 +46,8 @@ come apart. lengths: words with less than 2 or more than 29 characters go.
 def cleaner(names: str | None) -> Callable[[str], str] | None:
     """Return the function that does the steps `names`, joined by "_"; None for None.
 
+    Some steps take time that grows with the square of a hostile text: they are for texts of bounded length.
+
     Raises:
         ValueError: if a step is unknown.
 
@@ -56,7 +61,7 @@ def cleaner(names: str | None) -> Callable[[str], str] | None:
     """
     if names is None:
         return None
-    wanted = names.split("_")
+    wanted = str(names).split("_")
     for name in wanted:
         if name not in STEPS:
             raise ValueError(f"clean={names!r}: there is no step {name!r}; there are {', '.join(STEPS)}")

@@ -14,6 +14,15 @@ LEAST_PROBABILITY = 1e-7
 NOTHING = ""
 """Stands for the missing label of a prediction by a model without classes; no label is empty."""
 
+NAMES_MAX = 2000
+"""Classes that have scores of their own; later ones share one entry. Labels may hold anything, and the scores are one record."""
+
+OTHERS = "…"
+"""Stands for the classes beyond."""
+
+CELLS_MAX = 5000
+"""Different confusions that are counted by class; further mistakes count for the true class only. Writing 20,000 takes 20 ms."""
+
 _SQRT_HALF = 0.7071067811865476
 _LN2 = 0.6931471805599453
 
@@ -108,6 +117,7 @@ class Prequential:
         self._weight = 0.0
         self._loss = 0.0
         self._cells: dict[tuple[str, str], float] = {}
+        self._names: set[str] = set()
         self._recent: deque[Outcome] = deque(maxlen=window)
 
     def add(self, true: str, served: Served, weight: float) -> Score:
@@ -117,10 +127,23 @@ class Prequential:
         self.labels += 1
         self._weight += weight
         self._loss += weight * result.log_loss
-        cell = (outcome.true, outcome.predicted)
+        cell = self._cell(outcome.true, outcome.predicted)
         self._cells[cell] = self._cells.get(cell, 0.0) + weight
+        self._names.update(cell)
         self._recent.append(outcome)
         return result
+
+    def _cell(self, true: str, predicted: str) -> tuple[str, str]:
+        """Return where an outcome is counted: in its own cell, as long as there are not too many; a mistake never as right."""
+        if (true, predicted) in self._cells:
+            return true, predicted
+        full = len(self._names) >= NAMES_MAX
+        counted = OTHERS if full and true not in self._names else true
+        if true == predicted:
+            return counted, counted
+        if len(self._cells) >= CELLS_MAX or (full and predicted not in self._names):
+            return counted, NOTHING
+        return counted, predicted
 
     def overall(self) -> Scores:
         """Return the scores over all labels."""
@@ -151,6 +174,7 @@ class Prequential:
         quality = cls(stored.window)
         quality.labels, quality._weight, quality._loss = stored.labels, stored.weight, stored.loss
         quality._cells = {(true, predicted): weight for true, predicted, weight in stored.cells}
+        quality._names = {name for cell in quality._cells for name in cell}
         quality._recent.extend(stored.recent)
         return quality
 

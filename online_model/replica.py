@@ -113,16 +113,19 @@ class Replica:
         return snapshots.encode(header, self.model.arrays())
 
     @classmethod
-    def from_snapshot(cls, data: bytes, *, allow_pickle: bool = False) -> Replica:
+    def from_snapshot(cls, data: bytes, *, model: str | None = None, allow_pickle: bool = False) -> Replica:
         """Return the replica that `snapshot` described.
 
         Args:
+            model: specification that its model must have, if one must.
             allow_pickle: whether a model that is stored as a pickle may be loaded; a pickle can run any code.
 
         Raises:
-            SnapshotError: if the bytes are corrupt, foreign, of another version, or hold a pickle that is not allowed.
+            SnapshotError: if the bytes are corrupt, foreign, of another version or model, or hold a pickle that is not allowed.
         """
         header, arrays = snapshots.decode(data)
+        if model is not None and header.model not in (model, msgspec.UNSET):
+            raise SnapshotError(f"its model is {header.model}, not {model}")
         replica = cls(header.task)
         replica.line, replica.seq, replica.updated_at = header.line, header.seq, header.updated_at
         try:

@@ -31,7 +31,7 @@ SEED = 1
 """Of classifiers that draw random numbers and are given no seed."""
 
 _WORD = re.compile(r"(?u)\b\w[\w\-]+\b")  # River's own
-_NOT_FOR_USE = frozenset({"test_estimators", "datasets", "checks", "evaluate", "stream", "sketch"})
+_NOT_FOR_USE = frozenset({"api", "checks", "conftest", "datasets", "evaluate", "sketch", "stream", "test_estimators"})
 _PICKLE = f"pickle-river-{river_version}"
 _TRIAL = (("", "a"), *((f"one two {n} three{n}", "ab"[n % 2]) for n in range(20)))
 
@@ -252,7 +252,7 @@ def _lookup(name: str, kind: type[Any]) -> type[Any]:
     module: Any = importlib.import_module(f"river.{top}")
     for part in module_name.split(".")[1:]:
         module = getattr(module, part, None)
-        if not (inspect.ismodule(module) and module.__name__.startswith("river.")):
+        if not (inspect.ismodule(module) and _is_for_use(module.__name__)):
             raise ValueError(f"River has no module {module_name!r}")
     choice = _classes(module, kind)
     if class_name not in choice:
@@ -261,8 +261,14 @@ def _lookup(name: str, kind: type[Any]) -> type[Any]:
     return choice[class_name]
 
 
+def _is_for_use(module: str) -> bool:
+    """Whether a module, found as a part of another one, is River's and has classes for use."""
+    top, *parts = module.split(".")
+    return top == "river" and not _NOT_FOR_USE.intersection(parts)
+
+
 def _classes(module: Any, kind: type[Any]) -> dict[str, type[Any]]:
-    public = {name: getattr(module, name, None) for name in module.__all__}
+    public = {name: getattr(module, name, None) for name in getattr(module, "__all__", ())}
     return {
         name: found
         for name, found in public.items()

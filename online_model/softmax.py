@@ -15,6 +15,7 @@ from online_model.cleaning import cleaner
 from online_model.explanation import Explanation, Kind, Listed, explained, names_of
 from online_model.samples import Frame, Sample, encoded, named_feature, samples
 from online_model.sizes import capacity_for, sizes
+from online_model.tokens import MAX_POINTS
 
 MOST_CLASSES = 10_000
 """Further classes are not learned: they would leave too little room for those that are."""
@@ -23,7 +24,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MOST_BALANCE = 10.0
 _MOST_WEIGHT = 1e6  # of a label: beyond, squares would overflow
-_MOST_RATE = 100.0
+_LEAST_RATE, _MOST_RATE = 1e-6, 100.0  # below, weights would be denormal
 _MOST_MEMORY = 16384  # rows are numbered by int32
 
 
@@ -53,14 +54,14 @@ class HashedSoftmax(base.MiniBatchClassifier):
     """
 
     def __init__(self, memory_mib: int = 32, learning_rate: float = 0.2, balance: float = 0.0, clean: str | None = None) -> None:
-        if not 1 <= memory_mib <= _MOST_MEMORY or not 0 < learning_rate <= _MOST_RATE or not 0 <= balance <= 1:
+        if not 1 <= memory_mib <= _MOST_MEMORY or not _LEAST_RATE <= learning_rate <= _MOST_RATE or not 0 <= balance <= 1:
             raise ValueError(
-                f"memory_mib={memory_mib} must be 1 to {_MOST_MEMORY}, learning_rate={learning_rate} above 0, at most {_MOST_RATE:.0f}, "
+                f"memory_mib={memory_mib} must be 1 to {_MOST_MEMORY}, learning_rate={learning_rate} {_LEAST_RATE:g} to {_MOST_RATE:g}, "
                 f"balance={balance} 0 to 1"
             )
         self.memory_mib = memory_mib
-        self.learning_rate = learning_rate
-        self.balance = balance
+        self.learning_rate = float(learning_rate)  # a whole number would be compiled for anew
+        self.balance = float(balance)
         self.clean = clean
         self._clean = cleaner(clean)
         self._start([], capacity_for(0))
@@ -113,8 +114,8 @@ class HashedSoftmax(base.MiniBatchClassifier):
         if target is None:
             if len(self.classes) == MOST_CLASSES:
                 return
-            if not isinstance(x, str):
-                self._named(x)  # raises before there is a class more
+            # What cannot be read raises before there is a class more.
+            _ = self._encoded(x) if isinstance(x, str) else self._named(x)
             target = self._add_class(y)
         weight = float(w) * self._balancing(target)
         if isinstance(x, str):
@@ -174,10 +175,10 @@ class HashedSoftmax(base.MiniBatchClassifier):
         else:
             kernels.predict_named(self._at, self._work, *self._named(x))
 
-    def learn_many(self, X: Frame, y: Frame) -> None:  # noqa: N803 - River's name
-        """Learn each row, in order: a Series of texts, or a DataFrame of named features."""
-        for x, label in zip(samples(X), y, strict=True):
-            self.learn_one(x, label)
+    def learn_many(self, X: Frame, y: Frame, w: Frame | None = None) -> None:  # noqa: N803 - River's name
+        """Learn each row, in order: a Series of texts, or a DataFrame of named features; `w` are the rows' weights, 1 by default."""
+        for x, label, weight in zip(samples(X), y, [1.0] * len(y) if w is None else w, strict=True):
+            self.learn_one(x, label, weight)
 
     def predict_proba_many(self, X: Frame) -> Frame:  # noqa: N803 - River's name
         """Return a row of probabilities for each row, and a column for each known class."""
@@ -186,7 +187,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         return pd.DataFrame([self.predict_proba_one(x) for x in samples(X)], index=X.index, columns=self.classes)
 
     def _encoded(self, text: str) -> bytes:
-        return encoded(text if self._clean is None else self._clean(text))
+        return encoded(text if self._clean is None else self._clean(text[:MAX_POINTS]))
 
     def _named(self, x: dict[Any, Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return rows and values of named features, in an order that does not depend on the dict's."""
@@ -254,6 +255,8 @@ class HashedSoftmax(base.MiniBatchClassifier):
         self._table[rows, : len(classes)] = _checked(arrays, "weights", np.float32, (rows.size, len(classes)))
         self._squares[rows] = _checked(arrays, "squares", np.float32, (rows.size,))
         self._calibrator[:] = _checked(arrays, "calibrator", np.float64, (calibration.STATE_SIZE,))
+        if not calibration.is_possible(self._calibrator):
+            raise ValueError("array 'calibrator' holds numbers that nobody can have learned")
         self._counts[: len(classes)] = _checked(arrays, "counts", np.float64, (len(classes),))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def _evaluated(node: ast.expr, make: Make | None) -> object:
         case ast.Tuple(elts=elements):
             return tuple(_evaluated(element, make) for element in elements)
         case ast.Dict(keys=keys, values=values) if all(keys):
-            return {_evaluated(k, make): _evaluated(v, make) for k, v in zip(keys, values, strict=True) if k is not None}
+            pairs = [(_evaluated(k, make), _evaluated(v, make)) for k, v in zip(keys, values, strict=True) if k is not None]
+            if all(isinstance(key, str | int | float) for key, _ in pairs):
+                return dict(pairs)
         case ast.Attribute() if make:
             return make(ast.unparse(node), {})
         case ast.Call(func=ast.Attribute() as function, args=[], keywords=keywords) if make and all(k.arg for k in keywords):

@@ -215,12 +215,12 @@ def _from_snapshot(
             if up_to_seq is not None and entry.at_seq > up_to_seq:
                 continue
             try:
-                replica = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256), allow_pickle=allow_pickle)
+                replica = Replica.from_snapshot(artifacts.get(entry.address, entry.sha256), model=wanted, allow_pickle=allow_pickle)
             except (ArtifactMissing, ArtifactCorrupt, SnapshotError) as error:
                 log.warning("task %s: snapshot at seq %d is skipped: %s", task, entry.at_seq, error)
                 continue
-            if (made := replica.model.specification) != wanted:
-                log.warning("task %s: snapshot at seq %d is skipped: its model is %s, not %s", task, entry.at_seq, made, wanted)
+            if replica.quality.window != new.quality.window:
+                log.warning("task %s: snapshot at seq %d is skipped: its window of scores has another length", task, entry.at_seq)
                 continue
             if (replica.task, replica.seq) == (task, entry.at_seq):
                 return offset, replica

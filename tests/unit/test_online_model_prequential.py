@@ -1,13 +1,15 @@
 import json
 import math
+import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from river import metrics
 
-from online_model.prequential import LEAST_PROBABILITY, Prequential, score
+from online_model.prequential import CELLS_MAX, LEAST_PROBABILITY, NAMES_MAX, OTHERS, Prequential, score
 from schemas.records import ModelVersion, Scores, Served
 
 pytestmark = pytest.mark.unit
@@ -117,3 +119,35 @@ def test_no_labels_no_scores() -> None:
 def test_a_model_without_classes_is_wrong_but_adds_no_class() -> None:
     per_class = added([("a", served({}), 1.0)], 5).overall().per_class
     assert {name: quality.recall for name, quality in per_class.items()} == {"a": 0.0}
+
+
+def test_scores_stay_bounded_however_many_labels_there_are() -> None:
+    draw = random.Random(3)
+    quality = Prequential(window=10)
+    right = 0
+    count = NAMES_MAX + CELLS_MAX + 2000
+    for number in range(count):
+        true = str(draw.choice([number, draw.randrange(300)]))
+        said = true if draw.random() < 0.3 else str(draw.randrange(4000))
+        right += true == said
+        quality.add(true, served({said: 1.0}), 1.0)
+        if number % 500 == 0:
+            quality = Prequential.from_dict(quality.to_dict())
+    scores = quality.overall()
+    assert scores.accuracy == pytest.approx(right / count)
+    assert len(scores.per_class) <= NAMES_MAX + 2
+    assert OTHERS in scores.per_class
+    assert len(quality.stored().cells) <= CELLS_MAX + 2 * NAMES_MAX
+    assert len(msgspec.json.encode(quality.stored())) < 2**20
+
+
+def test_bounds_do_not_depend_on_where_it_was_stored() -> None:
+    draw = random.Random(4)
+    whole, cut = Prequential(window=10), Prequential(window=10)
+    for number in range(4000):
+        true, said = str(draw.randrange(3 * NAMES_MAX)), str(draw.randrange(3 * NAMES_MAX))
+        for quality in (whole, cut):
+            quality.add(true, served({said: 1.0}), 1.0)
+        if number % 997 == 0:
+            cut = Prequential.from_dict(cut.to_dict())
+    assert cut == whole

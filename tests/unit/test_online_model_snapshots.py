@@ -244,6 +244,25 @@ def test_intact_bytes_that_are_no_model_are_refused(changes: snapshots.Arrays, r
         Replica.from_snapshot(snapshots.encode(header, arrays | changes))
 
 
+@pytest.mark.parametrize("place", [0, 1, 2, 12, 13, 23])
+@pytest.mark.parametrize("value", [-1.0, -1e8, -1e300, 1e9, 0.001])
+def test_a_calibrator_that_nobody_can_have_learned_is_refused(place: int, value: float) -> None:
+    header, arrays = snapshots.decode(good())
+    changed = arrays["calibrator"].copy()
+    changed[place] = value
+    # Curves are from -4 to 4, evidence grows without bound.
+    if (place in {1, 13, 23} and value > 100) or (place in {2, 12} and abs(value) < 4):
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"calibrator": changed}))
+        return
+    with pytest.raises(SnapshotError, match="'calibrator' holds numbers that nobody can have learned"):
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"calibrator": changed}))
+
+
+def test_a_snapshot_of_another_model_is_refused_before_anything_of_it_is_loaded() -> None:
+    with pytest.raises(SnapshotError, match=r"its model is softmax.*, not river:x"):
+        Replica.from_snapshot(good(), model="river:x")
+
+
 @pytest.mark.parametrize("name", ["weights", "squares"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_are_refused(name: str, value: float) -> None:

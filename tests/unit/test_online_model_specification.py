@@ -76,6 +76,11 @@ def test_the_setting_of_the_memory_counts_where_the_specification_does_not_say_i
         ("river:ensemble.BaggingClassifier", ["BaggingClassifier needs model"]),
         ("river:ensemble.VotingClassifier?models=[1, 2]", ["is made of something that is no classifier: 'int' object"]),
         ("river:linear_model.SoftmaxRegression?l2=1&optimizer=3", ["it cannot learn the features of texts: AttributeError 'int'"]),
+        ("softmax?memory_mib={[1]: 2}", ["memory_mib: '{[1]: 2}' is no value"]),
+        ("softmax?learning_rate=1e-40", ["learning_rate=1e-40"]),
+        ("river:linear_model.log_reg.LogisticRegression", ["river.linear_model.log_reg has no classifier"]),
+        ("river:ensemble.VotingClassifier?models=api.datasets.SMSSpam()", ["River has no module 'api'"]),
+        ("river:ensemble.VotingClassifier?models=bandit.datasets.NewsArticles()", ["River has no module 'bandit.datasets'"]),
         ("river:ensemble.VotingClassifier?models=[1]", ["refuses its arguments: ValueError At least 2 models"]),
     ],
 )
