@@ -118,8 +118,8 @@ class RiverModel:
             self.classes.append(y)
         self._features.learn_one(x)
         weight = {"w": w} if self._takes_weights else {}
-        # Some divide by zero or take its logarithm, naive Bayes as long as it has seen no word: one text must not stop a job for ever.
-        with contextlib.suppress(ArithmeticError, ValueError):
+        # Some divide by zero, naive Bayes as long as it has seen no word: one text must not stop a job for ever.
+        with contextlib.suppress(ArithmeticError):
             self._classifier.learn_one(self._features.transform_one(x), y, **weight)
 
     def predict_proba_one(self, x: str) -> dict[str, float]:
@@ -142,7 +142,7 @@ class RiverModel:
             if not self._gives_proba:
                 return {self._classifier.predict_one(features): 1.0}
             said: dict[str, float] = self._classifier.predict_proba_one(features)
-        except (ArithmeticError, ValueError):
+        except ArithmeticError:
             return {}  # see learn_one
         except NotImplementedError:
             self._gives_proba = False

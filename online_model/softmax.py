@@ -39,7 +39,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
     Samples are texts, or dicts of named features: numbers as they are, anything else as an indicator of name and value.
 
     Args:
-        memory_mib: memory of everything that grows or is kept, in MiB; a workspace of 5 MiB is shared by all models of a process.
+        memory_mib: memory of everything that grows or is kept, in MiB; a workspace of 4 MiB is shared by all models of a process.
         learning_rate: step size of AdaGrad.
         balance: weights of labels by the rarity of their class, from 0 (none) to 1 (all classes weigh the same in sum).
         clean: steps of cleaning before texts are taken apart, joined by "_" (see `online_model.cleaning`).

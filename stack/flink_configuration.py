@@ -46,7 +46,7 @@ def opened_modules() -> list[str]:
     """Return the `--add-opens` and `--add-exports` options of the distribution's own configuration."""
     text = (distribution() / "conf" / "config.yaml").read_text(encoding="utf-8")
     options = re.findall(r"--add-(?:opens|exports)=\S+", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")))
-    # The packaged JDK has no compiler module, and nothing here compiles Java source.
+    # The packaged JDK has no compiler module; Flink compiles by Janino, which does not need it.
     return [option for option in options if "=jdk.compiler/" not in option]
 
 

@@ -81,6 +81,7 @@ def test_the_setting_of_the_memory_counts_where_the_specification_does_not_say_i
         ("river:linear_model.log_reg.LogisticRegression", ["river.linear_model.log_reg has no classifier"]),
         ("river:ensemble.VotingClassifier?models=api.datasets.SMSSpam()", ["River has no module 'api'"]),
         ("river:ensemble.VotingClassifier?models=bandit.datasets.NewsArticles()", ["River has no module 'bandit.datasets'"]),
+        ("river:naive_bayes.MultinomialNB?alpha=0.0", ["it cannot learn the features of texts: ValueError"]),
         ("river:ensemble.VotingClassifier?models=[1]", ["refuses its arguments: ValueError At least 2 models"]),
     ],
 )
