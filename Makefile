@@ -9,33 +9,40 @@ STAMP := $(VENV)/.set-up
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
+# torch and what goes with it: 5 GB that only the refresh needs, so only those who want it wait for it.
+REFRESH := $(VENV)/.set-up-refresh
+ifneq ($(shell cat $(REFRESH) 2>/dev/null),$(CURDIR))
+.PHONY: $(REFRESH)
+endif
 
-PACKAGES := schemas online_model store api stream stack
+PACKAGES := schemas online_model store api batch_model stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults unit check format bench docs lock clean
+.PHONY: help setup setup-refresh demo test test-faults unit check format bench docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv (done by the other targets when needed)
 
+setup-refresh: $(REFRESH) ## Add to .venv what the batch refresh needs: torch, 5 GB
+
 demo: setup ## Start everything, stream generated events and labels through it, show it live, end with a report (flags instead: ARGS="...")
 	@$(BIN)/millrace demo $(or $(ARGS),--exit-when-done)
 
-test: check ## Run every check and every test (pytest flags: ARGS="...")
+test: check setup-refresh ## Run every check and every test (pytest flags: ARGS="...")
 	@$(BIN)/python -m pytest $(ARGS)
 
-unit: setup ## Run the tests that need no server, with the doctests
+unit: setup-refresh ## Run the tests that need no server, with the doctests
 	@$(BIN)/python -m pytest schemas online_model tests/unit $(ARGS)
 
-test-faults: setup ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; half an hour)
+test-faults: setup-refresh ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; half an hour)
 	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)
 
-check: setup ## Format, lint, types, import contracts
+check: setup-refresh ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
@@ -45,7 +52,7 @@ format: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## Measure side by side, see benchmarks/
+bench: setup-refresh ## Measure side by side, see benchmarks/
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: setup ## Generate docs/schemas, docs/topics.md and docs/settings.md from the code
@@ -54,6 +61,7 @@ docs: setup ## Generate docs/schemas, docs/topics.md and docs/settings.md from t
 lock: setup ## Resolve the locks again (UPGRADE=1: to the newest versions)
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --group pyproject.toml:dev -c requirements.lock -o dev.lock
+	$(COMPILE) --group pyproject.toml:refresh -c requirements.lock -c dev.lock -o refresh.lock
 	$(COMPILE) --group pyproject.toml:build -c requirements.lock -o build.lock
 
 clean: ## Remove .venv, caches and build output (the data of the stack stays)
@@ -65,7 +73,7 @@ $(STAMP): build.lock requirements.lock dev.lock pyproject.toml
 	  echo "Millrace needs Python 3.11 with venv, and '$(PYTHON)' is not that. Install it (Debian, Ubuntu: apt install python3.11" >&2; \
 	  echo "python3.11-venv; macOS: brew install python@3.11; anywhere: pyenv install 3.11), or name one you have:" >&2; \
 	  echo "make $(firstword $(MAKECMDGOALS) setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@rm -f $(STAMP)
+	@rm -f $(STAMP) $(REFRESH)
 	@echo "Setting up $(VENV): 1.3 GB; a minute or two the first time"
 	@[ "$$(cat $(VENV)/.place 2>/dev/null)" = "$(CURDIR)" ] || $(PYTHON) -m venv --clear $(VENV)
 	@echo "$(CURDIR)" >$(VENV)/.place
@@ -76,3 +84,8 @@ $(STAMP): build.lock requirements.lock dev.lock pyproject.toml
 	@# Compiled here as well: otherwise every process of the first start would do it, each for itself.
 	@$(BIN)/python -c 'from online_model.softmax import warm_up; warm_up()'
 	@echo "$(CURDIR)" >$(STAMP)
+
+$(REFRESH): $(STAMP) refresh.lock
+	@echo "Setting up the batch refresh in $(VENV): 5 GB; some minutes the first time"
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes --no-deps -r refresh.lock
+	@echo "$(CURDIR)" >$(REFRESH)

@@ -24,7 +24,8 @@ from online_model import features, kernels, snapshots, tokens
 from online_model.blocks import Block
 from online_model.replica import Replica, SnapshotError
 from online_model.softmax import HashedSoftmax, warm_up
-from schemas.records import FeedbackRef, LabelEntry, Position
+from schemas.log import LabelEntry
+from schemas.records import FeedbackRef, Position
 
 SAMPLES = """
 Good day, World! isn't it 10:45 already? <b>#morning</b> @someone https://example.org/?q=1 ... The 90s & 2000s, co\u00adoperate.

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import ClassQuality, LabelEntry, Score, Scores, Served
+from schemas.log import LabelEntry
+from schemas.records import ClassQuality, Score, Scores, Served
 
 LEAST_PROBABILITY = 1e-7
 NOTHING = ""

@@ -11,7 +11,8 @@ from online_model.models import TextModel, build, restore
 from online_model.prequential import Prequential, scored
 from online_model.snapshots import SnapshotError
 from online_model.specification import OWN
-from schemas.records import AnyLogEntry, LabelEntry, ModelVersion, Served
+from schemas.log import AnyLogEntry, LabelEntry
+from schemas.records import ModelVersion, Served
 from schemas.settings import DriftDetector, Settings
 
 __all__ = ["LogGap", "Replica", "SnapshotError"]

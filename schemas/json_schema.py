@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, AnyLogEntry, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
+from schemas.log import AnyLogEntry, Command
+from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
 from schemas.reference import settings_page, topics_page
 from schemas.topics import Topic
 
@@ -24,6 +25,8 @@ TOPIC_RECORDS: dict[Topic, Any] = {
     Topic.FEEDBACK: Feedback,
     Topic.PREDICTIONS: Prediction,
     Topic.MODEL_LOG: AnyLogEntry,
+    Topic.MODEL_COMMANDS: Command,
+    Topic.SHADOW_PREDICTIONS: Prediction,
     Topic.LABEL_STATES: LabelState,
     Topic.QUALITY: Quality,
     Topic.AGGREGATES: Aggregate,

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
-from schemas.records import SCHEMA_VERSION, AnyLogEntry, DeadLetter, Event, Feedback, Position, Reason, Record
+from schemas.log import AnyLogEntry, Command
+from schemas.records import SCHEMA_VERSION, DeadLetter, Event, Feedback, Position, Reason, Record
 
 HEAD_BYTES = 64 * 1024
 
@@ -47,6 +48,7 @@ class _Version(msgspec.Struct):
 _version_decoder = msgspec.json.Decoder(_Version)
 _event_decoder = msgspec.json.Decoder(Event)
 _feedback_decoder = msgspec.json.Decoder(Feedback)
+_command_decoder = msgspec.json.Decoder(Command)
 _log_decoder: msgspec.json.Decoder[AnyLogEntry] = msgspec.json.Decoder(AnyLogEntry)
 
 
@@ -134,6 +136,26 @@ def parse_feedback(value: bytes | None, *, tasks: Collection[str], max_text_byte
     if feedback.text is not None:
         _check_length(feedback.text, max_text_bytes)
     return feedback
+
+
+def parse_command(value: bytes | None, *, tasks: Collection[str]) -> Command:
+    """Return the command in `value`.
+
+    Raises:
+        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or lacks what it needs.
+
+    >>> parse_command(b'{"command_id": "1", "task": "default", "do": "shadow", "by": "ann"}', tasks={"default"})
+    Traceback (most recent call last):
+    ...
+    schemas.parsing.RejectRecord: invalid_field: `$.line` is missing: which line to shadow
+    """
+    command = _decode(_command_decoder, value)
+    _check_task(command.task, tasks)
+    if command.line is None and command.do != "rollback":
+        raise RejectRecord(Reason.INVALID_FIELD, f"`$.line` is missing: which line to {command.do}")
+    if (command.share is None) == (command.do == "split"):
+        raise RejectRecord(Reason.INVALID_FIELD, f"`$.share` belongs to `split`, and to nothing else; `$.do` is {command.do!r}")
+    return command
 
 
 def _check_length(text: str, max_text_bytes: int) -> None:

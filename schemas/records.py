@@ -25,6 +25,10 @@ Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Meta = dict[str, str | int | float | bool | None]
 
 
+Role = Literal["shadow", "split", "former"]
+"""Of a line that is watched: one that does not serve yet, one that serves a share of the events, the one that served before."""
+
+
 class Reason(StrEnum):
     """Why a record was rejected."""
 
@@ -133,45 +137,6 @@ class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
 
 
-class LogEntry(Record, frozen=True, kw_only=True, tag_field="kind"):
-    """An entry of the model log. Topic `model-log`, key `task`; `seq` counts 1, 2, 3 … in each task without a gap."""
-
-    seq: int
-    task: str
-    time: EpochMs
-
-
-class LabelEntry(LogEntry, frozen=True, kw_only=True, tag="label"):
-    """A label to learn, with the text and the prediction that was served for it.
-
-    `served` is null if nobody had asked the model (a self-contained label): such an entry teaches, and scores nothing.
-    `corrects` is the label that was learned for this event before, if any: such an entry scores nothing either, since an
-    event is scored by its first label or not at all.
-    """
-
-    event_id: str
-    text: str
-    meta: Meta
-    label: str
-    weight: float
-    served: Served | None = None
-    feedback: FeedbackRef
-    corrects: str | None = None
-
-
-class SnapshotEntry(LogEntry, frozen=True, kw_only=True, tag="snapshot"):
-    """Announces a snapshot of the model as it was after entry `at_seq`. Changes no model."""
-
-    at_seq: int
-    line: str
-    address: str
-    sha256: str
-    size_bytes: int
-
-
-AnyLogEntry = LabelEntry | SnapshotEntry
-
-
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """How the served prediction fared against the label: natural-log loss of the label's probability."""
 
@@ -244,10 +209,37 @@ class Alarm(Record, frozen=True, kw_only=True):
     drift: Drift
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that is watched beside the one that serves, compared with it label by label since entry `since_seq`.
+
+    Both predict the text of each label just before they learn it. `labels` were compared; `champion_correct` and `line_correct`
+    of them came out right, `only_champion` and `only_line` by one of the two alone; the log losses are sums, in nats. Of events
+    that the line itself was served for (`share` of them, in role `split`), `served` labels came, `served_correct` right; of the
+    champion's, `champion_served` and `champion_served_correct`.
+    """
+
+    line: str
+    role: Role
+    champion: str
+    since_seq: int
+    share: float = 0.0
+    labels: int = 0
+    champion_correct: int = 0
+    line_correct: int = 0
+    only_champion: int = 0
+    only_line: int = 0
+    champion_log_loss: float = 0.0
+    line_log_loss: float = 0.0
+    served: int = 0
+    served_correct: int = 0
+    champion_served: int = 0
+    champion_served_correct: int = 0
+
+
 class Quality(Record, frozen=True, kw_only=True):
     """How well the served predictions fared. Topic `quality`, key `task`, compacted.
 
-    `alarms` is the number of drift alarms so far, `last_alarm` the last of them.
+    `alarms` is the number of drift alarms so far, `last_alarm` the last of them; `trials` are the lines that are watched.
     """
 
     task: str
@@ -259,6 +251,7 @@ class Quality(Record, frozen=True, kw_only=True):
     window_size: int
     alarms: int = 0
     last_alarm: Drift | None = None
+    trials: list[Trial] = []
 
 
 class Aggregate(Record, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ TOPIC_KEYS: dict[Topic, str] = {
     Topic.FEEDBACK: "`event_id`",
     Topic.PREDICTIONS: "`event_id`",
     Topic.MODEL_LOG: "`task`",
+    Topic.MODEL_COMMANDS: "`task`",
+    Topic.SHADOW_PREDICTIONS: "`event_id`",
     Topic.LABEL_STATES: "`event_id`, empty for a label that names none",
     Topic.QUALITY: "`task`",
     Topic.AGGREGATES: "`name/task/label/granularity/start`",

@@ -42,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         quality_window: labels in the sliding window of the scores.
         drift_detector: which of River's detectors watches the errors of the served predictions and raises alarms (topic `alarms`); `none`
             for no alarms.
+        trial_least_labels: so many labels must have compared a watched line with the one that serves before either can win.
+        trial_most_labels: a watched line that has not won by then is dropped; a former one that has not, too.
+        trial_error: the probability, over the whole of a trial, of calling a line better that is not.
+        trial_margin: by how much of all labels a line must be better to be promoted, or the former one to come back.
         max_text_bytes: longest text of an event or of a self-contained label, in UTF-8 bytes; at most 1 MiB, so that all made of it fits
             into a record.
         proba_top: how many of the most probable classes a prediction carries.
@@ -75,6 +79,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2)] = 5
     quality_window: Positive = 1000
     drift_detector: DriftDetector = "adwin"
+    trial_least_labels: Positive = 50
+    trial_most_labels: Positive = 5000
+    trial_error: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.01
+    trial_margin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     max_text_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 1024 * 1024
     proba_top: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] = "softmax"

@@ -22,6 +22,8 @@ class Topic(StrEnum):
     FEEDBACK = "feedback"
     PREDICTIONS = "predictions"
     MODEL_LOG = "model-log"
+    MODEL_COMMANDS = "model-commands"
+    SHADOW_PREDICTIONS = "shadow-predictions"
     LABEL_STATES = "label-states"
     QUALITY = "quality"
     AGGREGATES = "aggregates"
@@ -56,6 +58,8 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
         TopicSpec(topic=Topic.PREDICTIONS, partitions=partitions, config=week | stamped),
         TopicSpec(topic=Topic.LABEL_STATES, partitions=partitions, config=month | stamped),
         TopicSpec(topic=Topic.MODEL_LOG, partitions=MODEL_LOG_PARTITIONS, config=for_ever),
+        TopicSpec(topic=Topic.MODEL_COMMANDS, partitions=1, config=month | stamped),
+        TopicSpec(topic=Topic.SHADOW_PREDICTIONS, partitions=partitions, config=week | stamped),
         TopicSpec(topic=Topic.QUALITY, partitions=1, config=compacted),
         TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
         TopicSpec(topic=Topic.ALARMS, partitions=1, config=for_ever),

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from online_model.replica import Replica, SnapshotError
+from schemas.log import SnapshotEntry
 from schemas.parsing import encode, record_parser
-from schemas.records import Prediction, SnapshotEntry
+from schemas.records import Prediction
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
 from stack.running_stack import settings_of

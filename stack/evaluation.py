@@ -16,7 +16,8 @@ from online_model.memory import memory_bytes
 from online_model.models import TextModel
 from online_model.prequential import NOTHING, Prequential
 from online_model.replica import Replica
-from schemas.records import FeedbackRef, LabelEntry, Position, Served
+from schemas.log import LabelEntry
+from schemas.records import FeedbackRef, Position, Served
 from schemas.settings import Settings
 from stack.evaluation_data import Data
 from stack.evaluation_report import Alarm, CurvePoint, Evaluated, PrequentialScores, Scores

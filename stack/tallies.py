@@ -10,8 +10,9 @@ from collections.abc import Set as AbstractSet
 import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
+from schemas.log import LabelEntry
 from schemas.parsing import parse_log_entry, record_parser
-from schemas.records import DeadLetter, LabelEntry, LabelState, ModelVersion, Position, Served, State
+from schemas.records import DeadLetter, LabelState, ModelVersion, Position, Served, State
 from schemas.topics import Topic
 from stack.label_reference import Found, LabelRecord, Place
 from stack.newest_predictions import NewestPredictions

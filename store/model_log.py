@@ -13,8 +13,8 @@ from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
 from online_model.replica import LogGap, Replica, SnapshotError
+from schemas.log import AnyLogEntry, SnapshotEntry
 from schemas.parsing import parse_log_entry
-from schemas.records import AnyLogEntry, SnapshotEntry
 from store.artifacts import ArtifactCorrupt, ArtifactFolder, ArtifactMissing
 from store.connect import KAFKA_REQUEST_MS, KafkaUnavailable, connect_consumer, kafka_unavailable
 

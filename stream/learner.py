@@ -16,17 +16,8 @@ from online_model.ledger import Decision
 from online_model.prequential import score, scored
 from online_model.replica import Replica
 from online_model.softmax import warm_up
-from schemas.records import (
-    Alarm,
-    LabelEntry,
-    LabelState,
-    ModelVersion,
-    Prediction,
-    Quality,
-    Served,
-    SnapshotEntry,
-    State,
-)
+from schemas.log import LabelEntry, SnapshotEntry
+from schemas.records import Alarm, LabelState, ModelVersion, Prediction, Quality, Served, State
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder

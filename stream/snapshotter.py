@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from online_model.replica import Replica
-from schemas.records import SnapshotEntry
+from schemas.log import SnapshotEntry
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 

@@ -19,8 +19,9 @@ import pytest
 from kafka import KafkaProducer
 
 from online_model.replica import Replica
+from schemas.log import LabelEntry
 from schemas.parsing import record_parser
-from schemas.records import Alarm, LabelEntry
+from schemas.records import Alarm
 from schemas.topics import Topic
 from stack.audit import audit
 from stack.embedded import Stack

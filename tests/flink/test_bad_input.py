@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from pyflink.table import Table
 
+from schemas.log import LabelEntry
 from schemas.parsing import encode, parse_log_entry, record_parser
-from schemas.records import LATEST_MS, DeadLetter, Event, LabelEntry, LabelState, Prediction, Reason, State
+from schemas.records import LATEST_MS, DeadLetter, Event, LabelState, Prediction, Reason, State
 from schemas.settings import Settings
 from stream.classify import classify
 from stream.clock import now_ms

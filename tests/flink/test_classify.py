@@ -10,8 +10,9 @@ import pytest
 from pyflink.table import Table
 
 from online_model.replica import Replica
+from schemas.log import LabelEntry
 from schemas.parsing import encode, record_parser
-from schemas.records import DeadLetter, Event, FeedbackRef, LabelEntry, ModelVersion, Position, Prediction, Reason, Served
+from schemas.records import DeadLetter, Event, FeedbackRef, ModelVersion, Position, Prediction, Reason, Served
 from schemas.settings import Settings
 from stream.classify import classify
 from stream.environment import Environment, Job

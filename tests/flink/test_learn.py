@@ -12,8 +12,9 @@ from pyflink.datastream import DataStream
 from pyflink.table import Table
 
 from online_model.replica import Replica, SnapshotError
+from schemas.log import LabelEntry, SnapshotEntry
 from schemas.parsing import encode, parse_log_entry, record_parser
-from schemas.records import Alarm, Feedback, LabelEntry, LabelState, ModelVersion, Position, Prediction, SnapshotEntry, State
+from schemas.records import Alarm, Feedback, LabelState, ModelVersion, Position, Prediction, State
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from stream.clock import now_ms

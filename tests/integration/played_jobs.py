@@ -12,20 +12,9 @@ import msgspec
 from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
+from schemas.log import LabelEntry
 from schemas.parsing import RejectRecord, dead_letter, encode, parse_event, parse_feedback
-from schemas.records import (
-    Aggregate,
-    Feedback,
-    FeedbackRef,
-    LabelEntry,
-    LabelState,
-    ModelVersion,
-    Position,
-    Prediction,
-    Score,
-    Served,
-    State,
-)
+from schemas.records import Aggregate, Feedback, FeedbackRef, LabelState, ModelVersion, Position, Prediction, Score, Served, State
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.committed import open_consumer, partitions_of

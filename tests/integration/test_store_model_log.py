@@ -12,8 +12,9 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from online_model.replica import Replica
+from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry
 from schemas.parsing import encode
-from schemas.records import AnyLogEntry, FeedbackRef, LabelEntry, ModelVersion, Position, Served, SnapshotEntry
+from schemas.records import FeedbackRef, ModelVersion, Position, Served
 from schemas.topics import MODEL_LOG_PARTITIONS, Topic
 from store.artifacts import ArtifactFolder
 from store.connect import KafkaUnavailable

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.json_schema import TOPIC_RECORDS
+from schemas.log import LabelEntry
 from schemas.parsing import MAX_META_BYTES, RejectRecord, encode, parse_event, parse_feedback, record_parser
 from schemas.records import (
     MAX_ID,
@@ -15,7 +16,6 @@ from schemas.records import (
     Event,
     Feedback,
     FeedbackRef,
-    LabelEntry,
     LabelState,
     ModelVersion,
     Position,

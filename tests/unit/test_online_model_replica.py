@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online_model.replica import LogGap, Replica
-from schemas.records import AnyLogEntry, FeedbackRef, LabelEntry, ModelVersion, Position, Served, SnapshotEntry
+from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry
+from schemas.records import FeedbackRef, ModelVersion, Position, Served
 
 pytestmark = pytest.mark.unit
 

@@ -20,7 +20,8 @@ from online_model.models import build, restore
 from online_model.replica import Replica, SnapshotError
 from online_model.river_model import RiverModel, words_and_pairs
 from online_model.specification import SpecificationError
-from schemas.records import FeedbackRef, LabelEntry, Position, Served
+from schemas.log import LabelEntry
+from schemas.records import FeedbackRef, Position, Served
 
 pytestmark = pytest.mark.unit
 

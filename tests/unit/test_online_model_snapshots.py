@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from online_model import snapshots
 from online_model.characters import UNICODE
 from online_model.replica import Replica, SnapshotError
-from schemas.records import FeedbackRef, LabelEntry, ModelVersion, Position, Served
+from schemas.log import LabelEntry
+from schemas.records import FeedbackRef, ModelVersion, Position, Served
 
 pytestmark = pytest.mark.unit
 

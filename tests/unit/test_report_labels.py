@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from online_model.ledger import Account, Decision, Incoming, Waits, expire, settle
+from schemas.log import LabelEntry
 from schemas.parsing import encode
-from schemas.records import Feedback, FeedbackRef, LabelEntry, LabelState, ModelVersion, Position, Prediction, Served, State
+from schemas.records import Feedback, FeedbackRef, LabelState, ModelVersion, Position, Prediction, Served, State
 from stack.label_reference import LEARNED, Found, LabelRecord, Rules, expected_states
 from stack.report_labels import LabelVerdict, judge_labels
 from stack.tallies import Labels, ModelLog, Predictions

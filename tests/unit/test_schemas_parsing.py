@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.json_schema import TOPIC_RECORDS
+from schemas.log import LabelEntry, SnapshotEntry
 from schemas.parsing import (
     HEAD_BYTES,
     RejectRecord,
@@ -22,7 +23,7 @@ from schemas.parsing import (
     parse_log_entry,
     record_parser,
 )
-from schemas.records import DeadLetter, Event, Feedback, LabelEntry, Position, Reason, Record, SnapshotEntry
+from schemas.records import DeadLetter, Event, Feedback, Position, Reason, Record
 
 pytestmark = pytest.mark.unit
 
