@@ -7,7 +7,8 @@ import numpy as np
 from batch_model.matrix import Doubles, Floats, Longs
 from online_model import calibration
 from online_model.models import OwnModel, TextModel, build, restore
-from online_model.softmax import MOST_CLASSES, Arrays
+from online_model.softmax import MOST_CLASSES
+from online_model.stored_arrays import Arrays
 
 
 def untaught(specification: str, classes: list[str]) -> OwnModel:

@@ -16,11 +16,12 @@ import safetensors.numpy
 
 from batch_model.rows import LabelledText
 from online_model.models import OwnModel, restore
-from online_model.softmax import Arrays
+from online_model.stored_arrays import Arrays
 
 Weights = Literal["float32", "float16", "int8"]
 
 _MOST = 127  # of int8, so that both signs reach as far
+_ROUNDS = 5  # the fastest counts: others use the CPUs as well
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -51,7 +52,7 @@ class Measured(msgspec.Struct, frozen=True):
     Attributes:
         variant: which.
         artifact_bytes: size of its arrays in a file.
-        predictions_per_second: texts a second, one a call, on one core.
+        predictions_per_second: texts a second, one a call, on one core, in the fastest of five rounds.
         accuracy: share of the texts that it classifies rightly; None without texts.
     """
 
@@ -111,9 +112,9 @@ def _measured(arrays: Arrays, variant: Variant, model: OwnModel, rows: Sequence[
     size = len(safetensors.numpy.save(arrays))
     if not rows:
         return Measured(variant, size, None, None)
-    for row in rows[:100]:
-        small.predict_top(row.text, 1)
-    begun = time.perf_counter()
-    right = sum(row.label in small.predict_top(row.text, 1) for row in rows)
-    seconds = max(time.perf_counter() - begun, 1e-9)
-    return Measured(variant, size, len(rows) / seconds, right / len(rows))
+    fastest, right = float("inf"), 0
+    for _ in range(_ROUNDS):
+        begun = time.perf_counter()
+        right = sum(row.label in small.predict_top(row.text, 1) for row in rows)
+        fastest = min(fastest, time.perf_counter() - begun)
+    return Measured(variant, size, len(rows) / max(fastest, 1e-9), right / len(rows))

@@ -6,6 +6,14 @@ import sys
 
 from benchmarks import backends, backlog, bounded, drift, fuzz, model, snapshots
 
+
+def refresh(arguments: list[str]) -> None:
+    """Run the benchmark of the refresh."""
+    from benchmarks.refresh import main as run  # noqa: PLC0415 - it needs torch, which the others do without
+
+    run(arguments)
+
+
 BENCHMARKS = {
     "backlog": backlog.main,
     "model": model.main,
@@ -14,6 +22,7 @@ BENCHMARKS = {
     "backends": backends.main,
     "bounded": bounded.main,
     "fuzz": fuzz.main,
+    "refresh": refresh,
 }
 SHORT = ("backlog", "model", "snapshots")
 

@@ -15,12 +15,11 @@ from online_model.cleaning import cleaner
 from online_model.explanation import Explanation, Kind, Listed, explained, names_of
 from online_model.samples import Frame, Sample, encoded, named_feature, samples
 from online_model.sizes import capacity_for, sizes
+from online_model.stored_arrays import Arrays, checked, weights
 from online_model.tokens import MAX_POINTS
 
 MOST_CLASSES = 10_000
 """Further classes are not learned: they would leave too little room for those that are."""
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 _MOST_BALANCE = 10.0
 _MOST_WEIGHT = 1e6  # of a label: beyond, squares would overflow
@@ -260,15 +259,15 @@ class HashedSoftmax(base.MiniBatchClassifier):
 
     def _load(self, arrays: Arrays, classes: list[Any]) -> None:
         self._start(classes, capacity_for(len(classes)))
-        rows = _checked(arrays, "rows", np.uint32, (-1,))
+        rows = checked(arrays, "rows", np.uint32, (-1,))
         if rows.size and int(rows.max()) >= self.rows:
             raise ValueError(f"row {int(rows.max())} of {self.rows}")
-        self._table[rows, : len(classes)] = _weights(arrays, (rows.size, len(classes)))
-        self._squares[rows] = _checked(arrays, "squares", np.float32, (rows.size,))
-        self._calibrator[:] = _checked(arrays, "calibrator", np.float64, (calibration.STATE_SIZE,))
+        self._table[rows, : len(classes)] = weights(arrays, (rows.size, len(classes)))
+        self._squares[rows] = checked(arrays, "squares", np.float32, (rows.size,))
+        self._calibrator[:] = checked(arrays, "calibrator", np.float64, (calibration.STATE_SIZE,))
         if not calibration.is_possible(self._calibrator):
             raise ValueError("array 'calibrator' holds numbers that nobody can have learned")
-        self._counts[: len(classes)] = _checked(arrays, "counts", np.float64, (len(classes),))
+        self._counts[: len(classes)] = checked(arrays, "counts", np.float64, (len(classes),))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self._get_params(), "classes": list(self.classes), "arrays": self.arrays()}
@@ -286,25 +285,3 @@ def warm_up() -> None:
     model.learn_one("text", "class")
     model.predict_one("text")
     model.predict_top("text", 1)
-
-
-def _weights(arrays: Arrays, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return the weights, which may be stored in fewer bytes."""
-    dtype = arrays["weights"].dtype if "weights" in arrays else np.dtype(np.float32)
-    if dtype == np.int8:
-        scales: npt.NDArray[np.float32] = _checked(arrays, "scales", np.float16, shape[:1]).astype(np.float32)
-        return _checked(arrays, "weights", np.int8, shape).astype(np.float32) * scales[:, None]
-    if dtype == np.float16:
-        return _checked(arrays, "weights", np.float16, shape).astype(np.float32)
-    return _checked(arrays, "weights", np.float32, shape)
-
-
-def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    array = arrays.get(name)
-    if array is None or array.dtype != dtype or array.ndim != len(shape):
-        raise ValueError(f"array {name!r} is missing or of another type")
-    if any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
-        raise ValueError(f"array {name!r} has shape {array.shape}, not {shape}")
-    if not np.isfinite(array).all() or (name in ("squares", "counts") and array.size and array.min() < 0):
-        raise ValueError(f"array {name!r} holds numbers that nobody can have learned")
-    return array
