@@ -193,7 +193,7 @@ def test_a_pickle_of_another_river_or_a_broken_one_is_refused() -> None:
     header, arrays = snapshots.decode(taught(NB, 5).snapshot())
     (array,) = arrays.values()
     for wrong, reason in (
-        ({"pickle-river-0.1": array}, "it holds pickle-river-0.1, not pickle-river"),
+        ({"0.pickle-river-0.1": array}, "it holds pickle-river-0.1, not pickle-river"),
         (dict.fromkeys(arrays, array[:-9]), "its pickle cannot be loaded"),
         ({}, "it holds nothing"),
     ):
