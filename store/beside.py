@@ -12,6 +12,10 @@ from store.building import FIRST_WAIT_S, STEP_S, Building
 log = logging.getLogger(__name__)
 
 
+class Incomplete(Exception):
+    """What was loaded holds no line that is missing: its model cannot be had now."""
+
+
 class Beside:
     """Serves one task without a pause while lines come and go. One thread calls it.
 
@@ -88,8 +92,15 @@ class Beside:
         log.info("task %s: %s is loaded beside %s", task, ", ".join(sorted(self.replica.missing)), self.replica.line)
         # Whatever is wrong, serving goes on, and it may be right at the next try.
         self._building = Building(
-            f"replica of task {task}", self._load, Replica.apply, retry=(Exception,), first_wait_s=self._first_wait_s
+            f"replica of task {task}", self._loaded, Replica.apply, retry=(Exception,), first_wait_s=self._first_wait_s
         )
+
+    def _loaded(self) -> Replica:
+        """Load, in the thread."""
+        replica = self._load()
+        if replica.missing >= self.replica.missing:
+            raise Incomplete(f"the models of {', '.join(sorted(replica.missing))} cannot be had")
+        return replica
 
     def _take_over(self, other: Replica) -> None:
         self._building = None

@@ -10,10 +10,11 @@ from online_model.changes import entry_for, entry_of, needs_model, objection, re
 from online_model.models import TextModel
 from online_model.replica import Replica
 from online_model.trials import TrialRules, decide
-from schemas.log import AnyLogEntry, Command, LabelEntry, Origin
+from schemas.log import AnyLogEntry, Command, Origin
 from schemas.settings import Settings
 from store.building import Building
 from store.connect import KafkaUnavailable
+from store.lines import LineModel
 from stream.commands import Asked
 
 BuildLine = Callable[[Settings, str, Origin, int, threading.Event], TextModel]
@@ -26,19 +27,6 @@ class Change(NamedTuple):
 
     entry: AnyLogEntry
     brought: TextModel | None = None
-
-
-class _Line:
-    """The model of a line that comes in, and up to which entry it has learned."""
-
-    def __init__(self, model: TextModel, seq: int) -> None:
-        self.model = model
-        self.seq = seq
-
-    def learn(self, entry: AnyLogEntry) -> None:
-        """Learn a label; one that it knows is passed over."""
-        if isinstance(entry, LabelEntry) and entry.seq > self.seq:
-            self.model.learn_one(entry.text, entry.label, entry.weight)
 
 
 class Changes:
@@ -58,8 +46,8 @@ class Changes:
         self._settings = settings
         self._rules = TrialRules.configured(settings)
         self._build = build
-        self._building: Building[_Line] | None = None
-        self._stopped: list[Building[_Line]] = []
+        self._building: Building[LineModel] | None = None
+        self._stopped: list[Building[LineModel]] = []
 
     def learned(self, entry: AnyLogEntry) -> None:
         """Take an entry that the replica has applied: a line that is being built must learn it as well."""
@@ -108,11 +96,11 @@ class Changes:
             return Change(refusal(replica, command, f"{type(error).__name__}: {error}", now))
         return None if line is None else Change(entry_for(replica, command, now), line.model)
 
-    def _begin(self, replica: Replica, origin: Origin) -> Building[_Line]:
+    def _begin(self, replica: Replica, origin: Origin) -> Building[LineModel]:
         closed = threading.Event()
 
-        def build() -> _Line:
+        def build() -> LineModel:
             seq = replica.seq
-            return _Line(self._build(self._settings, replica.task, origin, seq, closed), seq)
+            return LineModel(replica.task, seq, self._build(self._settings, replica.task, origin, seq, closed))
 
-        return Building(f"line of task {replica.task}", build, _Line.learn, closed=closed, retry=(KafkaUnavailable,))
+        return Building(f"line of task {replica.task}", build, LineModel.apply, closed=closed, retry=(KafkaUnavailable,))
