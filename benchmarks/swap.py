@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-
 from benchmarks.snapshots import full_replica
 from online_model.models import OwnModel
 from online_model.replica import Replica
@@ -107,7 +106,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks swap")
     parser.add_argument("--classes", type=int, default=77)
     parser.add_argument("--labels", type=int, default=10_000, help="labels between the training cut and the release")
-    parser.add_argument("--rates", type=float, nargs="*", default=[0.0, 2000.0], metavar="N", help="predictions a second; 0: as fast as possible")
+    parser.add_argument("--rates", type=float, nargs="*", default=[0.0, 2000.0], metavar="N", help="predictions a second; 0: full speed")
     parser.add_argument("--times", type=int, default=3)
     args = parser.parse_args(arguments)
     warm_up()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from schemas.parsing import encode, record_parser
 from schemas.records import Prediction
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
+from stack.audit_lines import AuditedLines
 from stack.running_stack import settings_of
 from store.artifacts import ArtifactCorrupt, ArtifactFolder, ArtifactMissing
 from store.committed import read_committed
@@ -37,6 +39,7 @@ class Audit(msgspec.Struct, kw_only=True):
         fingerprint: SHA-256 of the model's arrays after them.
         snapshots: stored snapshots that were compared.
         predictions: predictions that were repeated.
+        shadow_predictions: predictions of watched lines that were repeated.
         differences: the first few that differ, in words.
         differing: how many differ.
     """
@@ -46,6 +49,7 @@ class Audit(msgspec.Struct, kw_only=True):
     fingerprint: str = ""
     snapshots: int = 0
     predictions: int = 0
+    shadow_predictions: int = 0
     differences: list[str] = []
     differing: int = 0
 
@@ -64,44 +68,41 @@ def audit(settings: Settings, task: str, say: Callable[[str], None] = lambda _: 
         KafkaUnavailable: if the topics cannot be read.
     """
     result = Audit(task=task)
-    waiting = _predictions(settings, task)
-    say(f"task {task}: {len(waiting)} predictions to repeat")
-    replica = Replica.configured(settings, task)
-    due = iter(sorted(waiting, key=lambda p: p.model.seq))
-    prediction = next(due, None)
+    waiting, shadows = (_predictions(settings, task, topic) for topic in (Topic.PREDICTIONS, Topic.SHADOW_PREDICTIONS))
+    result.predictions, result.shadow_predictions = len(waiting), len(shadows)
+    say(f"task {task}: {len(waiting) + len(shadows)} predictions to repeat")
+    due = deque(sorted([*waiting, *shadows], key=lambda p: p.model.seq))
     log = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
+    lines = AuditedLines(Replica.configured(settings, task), due, log, ArtifactFolder(settings.artifacts))
     for entry in log.entries(task):
-        prediction = _repeat(replica, prediction, due, settings, result)
+        _repeat(lines, due, settings, result)
         if isinstance(entry, SnapshotEntry):
-            _compare_snapshot(replica, entry, settings, result)
-        replica.apply(entry)
-    prediction = _repeat(replica, prediction, due, settings, result)
-    if prediction is not None:
-        result.differ(f"prediction {prediction.event_id} names seq {prediction.model.seq}, the log ends at {replica.seq}")
-    result.entries, result.fingerprint = replica.seq, replica.fingerprint()
+            _compare_snapshot(lines.replica, entry, settings, result)
+        lines.apply(entry)
+    _repeat(lines, due, settings, result)
+    for prediction in due:
+        result.differ(f"prediction {prediction.event_id} names seq {prediction.model.seq}, the log ends at {lines.replica.seq}")
+    for problem in lines.unusable:
+        result.differ(problem)
+    result.entries, result.fingerprint = lines.replica.seq, lines.replica.fingerprint()
     return result
 
 
-def _predictions(settings: Settings, task: str) -> list[Prediction]:
+def _predictions(settings: Settings, task: str, topic: Topic) -> list[Prediction]:
     parse = record_parser(Prediction)
-    batches = read_committed(settings.kafka, settings.topic_prefix + Topic.PREDICTIONS)
+    batches = read_committed(settings.kafka, settings.topic_prefix + topic)
     return [p for batch in batches for record in batch if record.value and (p := parse(record.value)).task == task]
 
 
-def _repeat(
-    replica: Replica, prediction: Prediction | None, due: Iterator[Prediction], settings: Settings, result: Audit
-) -> Prediction | None:
-    """Repeat the predictions that were made at the replica's seq, and return the first one that was made later."""
-    while prediction is not None and prediction.model.seq <= replica.seq:
-        again = replica.predict(prediction.text, top=settings.proba_top)
-        result.predictions += 1
-        served = (prediction.label, prediction.proba, prediction.classes, prediction.model)
-        if served != (again.label, again.proba, again.classes, again.model):
-            result.differ(
-                f"prediction {prediction.event_id} at seq {prediction.model.seq}: served {prediction.label}, repeated {again.label}"
-            )
-        prediction = next(due, None)
-    return prediction
+def _repeat(lines: AuditedLines, due: deque[Prediction], settings: Settings, result: Audit) -> None:
+    """Repeat the predictions that were made at the replica's seq."""
+    while due and due[0].model.seq <= lines.replica.seq:
+        served = due.popleft()
+        again = lines.predict(served.model, served.text, settings.proba_top)
+        if again is None:
+            result.differ(f"prediction {served.event_id} at seq {served.model.seq}: nothing is known of line {served.model.line} then")
+        elif (served.label, served.proba, served.classes, served.model) != (again.label, again.proba, again.classes, again.model):
+            result.differ(f"prediction {served.event_id} at seq {served.model.seq}: served {served.label}, repeated {again.label}")
 
 
 def _compare_snapshot(replica: Replica, entry: SnapshotEntry, settings: Settings, result: Audit) -> None:
@@ -114,8 +115,13 @@ def _compare_snapshot(replica: Replica, entry: SnapshotEntry, settings: Settings
         result.differ(f"snapshot {entry.address} is damaged: {error}")
         return
     result.snapshots += 1
-    if (stored.seq, stored.fingerprint(), stored.quality.stored()) != (entry.at_seq, replica.fingerprint(), replica.quality.stored()):
+    if _state_of(stored) != _state_of(replica):
         result.differ(f"snapshot {entry.address} is not the model at seq {entry.at_seq}")
+
+
+def _state_of(replica: Replica) -> tuple[object, ...]:
+    models = {line: model.fingerprint() for line, model in replica.lines.models().items()}
+    return replica.seq, replica.line, models, replica.trials(), replica.quality.stored()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -140,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
 def _in_words(result: Audit) -> str:
     verdict = f"{result.differing} DIFFER" if result.differing else "all equal"
     lines = [
-        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {result.predictions} predictions: {verdict}",
+        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {result.predictions} predictions, "
+        f"{result.shadow_predictions} of shadows: {verdict}",
         f"  model {result.fingerprint}",
         *(f"  {difference}" for difference in result.differences),
     ]

@@ -43,7 +43,8 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS
         self._tasks = frozenset(settings.tasks)
         self._drill = Drill(settings.drill_folder, "classify")
-        self._serving = {task: Beside(self._load(settings, task, None), partial(self._load, settings, task, None)) for task in settings.tasks}
+        loads = {task: partial(self._load, settings, task, None) for task in settings.tasks}
+        self._serving = {task: Beside(load(), load) for task, load in loads.items()}
         self._classified = classified(settings, self._rewind) if self._rewind else set()
 
     def close(self) -> None:

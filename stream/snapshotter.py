@@ -9,7 +9,6 @@ from schemas.log import SnapshotEntry
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 
-
 _ADDRESS = re.compile(r"-(\d+)-(\d+)\.safetensors\Z")
 
 
