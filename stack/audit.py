@@ -145,9 +145,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _in_words(result: Audit) -> str:
     verdict = f"{result.differing} DIFFER" if result.differing else "all equal"
+    counted = f"{result.predictions} predictions, {result.shadow_predictions} of shadows"
     lines = [
-        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {result.predictions} predictions, "
-        f"{result.shadow_predictions} of shadows: {verdict}",
+        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {counted}: {verdict}",
         f"  model {result.fingerprint}",
         *(f"  {difference}" for difference in result.differences),
     ]

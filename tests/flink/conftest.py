@@ -80,7 +80,7 @@ def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, ti
 
 def nothing(environment: Environment) -> Table:
     """Return a table such as `raw_source` gives, without a record."""
-    listed = environment.tables.from_elements([record(bytearray(), 0)], RECORD)
+    listed = environment.tables.from_elements([(bytearray(), *record(None, 0)[1:])], RECORD)
     return environment.tables.sql_query(f"SELECT *, PROCTIME() AS arrived FROM {listed} WHERE record_offset < 0")  # noqa: S608 - the name is Flink's
 
 

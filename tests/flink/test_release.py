@@ -7,9 +7,10 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import msgspec
 import pytest
@@ -80,7 +81,7 @@ class Traffic:
             self.sent += 1
         producer.close()
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -233,40 +234,50 @@ def test_what_cannot_be_done_is_refused_with_a_reason_and_r1_goes_on(settings: S
     wait_until(lambda: (last := reader.predictions()[-1]).model.line == "r1" and int(last.event_id[1:]) > sent, "r1 serves on")
 
 
-@contextmanager
-def held_back(settings: Settings, origin: Origin) -> Iterator[None]:
-    """Let nobody read the artifact: its file is a pipe, and who reads it waits."""
-    assert origin.artifact is not None
-    file = Path(settings.artifacts, origin.artifact.address)
-    data = file.read_bytes()
-    pipe = file.with_name("pipe")
-    file.unlink()
-    os.mkfifo(file)
-    try:
-        yield
-    finally:
-        file.rename(pipe)
-        file.write_bytes(data)
-        # Who waits for the pipe reads nothing, and finds a wrong checksum.
-        os.close(os.open(pipe, os.O_RDWR))
-        pipe.unlink()
+class HeldBack:
+    """An artifact that is read when the test lets it: its file is a pipe."""
+
+    def __init__(self, settings: Settings, origin: Origin) -> None:
+        assert origin.artifact is not None
+        self._file = Path(settings.artifacts, origin.artifact.address)
+        self._data = self._file.read_bytes()
+        self._left: list[Path] = []
+        self._file.unlink()
+        os.mkfifo(self._file)
+
+    def renew(self) -> None:
+        """Take another pipe: who waits now waits on."""
+        self._left.append(self._file.rename(self._file.with_name(f"pipe-{len(self._left)}")))
+        os.mkfifo(self._file)
+
+    def let_go(self) -> None:
+        """Let who reads now have the artifact, and who comes later; earlier ones read nothing."""
+        whole = self._file.with_name("whole")
+        whole.write_bytes(self._data)
+        with self._file.open("wb") as pipe:
+            whole.rename(self._file)
+            pipe.write(self._data)
+        for left in self._left:
+            os.close(os.open(left, os.O_RDWR))
+            left.unlink()
 
 
 def test_a_command_that_waits_survives_a_crash_and_is_answered_once(settings: Settings, traffic: Traffic, reader: Reader) -> None:
     random = Random(2)
     origin = stored(settings, "s1", 50, [(text_of(random, n), f"class {n}") for n in NEW for _ in range(10)])
-    with held_back(settings, origin):
-        command = ask(settings, "shadow", "s1", origin=origin)
-        after = ask(settings, "drop", "nobody")
-        learned = len(reader.entries())
-        wait_until(lambda: len(reader.entries()) > learned + 100, "labels are learned while the artifact is read")
-        drill = Path(settings.drill_folder) / "learn"
-        drill.touch()
-        wait_until(lambda: not drill.exists(), "an operator of learn has failed")
-        learned = len(reader.entries())
-        wait_until(lambda: len(reader.entries()) > learned + 100, "learn goes on, and has begun to build again")
-        answered = {entry.command_id for entry in reader.changes()}
-        assert not answered & {command.command_id, after.command_id}
+    held = HeldBack(settings, origin)
+    command = ask(settings, "shadow", "s1", origin=origin)
+    after = ask(settings, "drop", "nobody")
+    learned = len(reader.entries())
+    wait_until(lambda: len(reader.entries()) > learned + 300, "labels are learned while the artifact is read")
+    held.renew()
+    drill = Path(settings.drill_folder) / "learn"
+    drill.touch()
+    wait_until(lambda: not drill.exists(), "an operator of learn has failed")
+    failed = len(reader.entries())
+    wait_until(lambda: len(reader.entries()) > failed + 100, "learn goes on")
+    assert not {entry.command_id for entry in reader.changes()} & {command.command_id, after.command_id}
+    held.let_go()
     entry = await_answer(settings, command, 60)
     assert isinstance(entry, ReleaseEntry)
     assert entry.mode == "shadow"
