@@ -60,7 +60,7 @@ def write(arrays: Arrays, metadata: dict[str, str]) -> bytes:
 
 
 def _pieces(array: npt.NDArray[Any]) -> Iterator[memoryview]:
-    data = memoryview(array.reshape(-1).view(np.uint8))
+    data = array.reshape(-1).view(np.uint8).data
     for start in range(0, len(data), PIECE_BYTES):
         yield data[start : start + PIECE_BYTES]
 

@@ -7,10 +7,9 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -40,6 +39,8 @@ from store.artifacts import ArtifactFolder
 from store.commands import await_answer, send
 from store.committed import read_committed
 from store.model_log import ModelLogReader
+from store.rewind import Rewind
+from stream.clock import now_ms
 from stream.environment import Job, Placement
 from stream.jobs import build
 
@@ -104,6 +105,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         checkpoint_interval_ms=300,
         learn_state_backend="hashmap",
         drill_folder=str(folder / "drill"),
+        trial_least_labels=600,
         trial_most_labels=100_000,
     )
     create_topics(settings)
@@ -111,16 +113,40 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     broker.stop()
 
 
+class Jobs:
+    """The jobs, each in a Flink of its own in this client's JVM."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._clients: dict[Job, Any] = {}
+
+    def start(self, job: Job, rewind: Rewind | None = None) -> None:
+        placement = Placement(checkpoints=f"file://{self._folder}", rewind=rewind)
+        self._clients[job] = build(job, self._settings, placement).streams.execute_async(job.value)
+
+    def stop(self, job: Job) -> None:
+        self._clients.pop(job).cancel().result()
+
+    def stop_all(self) -> None:
+        for job in list(self._clients):
+            self.stop(job)
+
+
 @pytest.fixture(scope="module")
-def traffic(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
+def jobs(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+    jobs = Jobs(settings, tmp_path_factory.mktemp("checkpoints"))
+    for job in (Job.CLASSIFY, Job.LEARN):
+        jobs.start(job)
+    yield jobs
+    jobs.stop_all()
+
+
+@pytest.fixture(scope="module")
+def traffic(settings: Settings, jobs: Jobs) -> Iterator[Traffic]:
     """Events that flow through both jobs."""
-    checkpoints = tmp_path_factory.mktemp("checkpoints")
-    with ExitStack() as stack:
-        for job in (Job.CLASSIFY, Job.LEARN):
-            client = build(job, settings, Placement(checkpoints=f"file://{checkpoints}")).streams.execute_async(job.value)
-            stack.callback(lambda client=client: client.cancel().result())  # type: ignore[misc]  # a lambda's default is untyped
-        with Traffic(settings) as traffic:
-            yield traffic
+    with Traffic(settings) as traffic:
+        yield traffic
 
 
 class Reader:
@@ -288,6 +314,9 @@ def test_a_command_that_waits_survives_a_crash_and_is_answered_once(settings: Se
 
 def test_a_shadow_that_is_better_is_promoted(settings: Settings, traffic: Traffic, reader: Reader) -> None:
     wait_until(lambda: reader.predictions(Topic.SHADOW_PREDICTIONS), "the shadow predicts")
+    drill = Path(settings.drill_folder) / "classify"
+    drill.touch()
+    wait_until(lambda: not drill.exists(), "a predictor has failed")
     traffic.classes = NEW
     wait_until(lambda: any(isinstance(entry, PromoteEntry) for entry in reader.changes()), "the shadow is promoted")
     (entry,) = [entry for entry in reader.changes() if isinstance(entry, PromoteEntry)]
@@ -304,11 +333,11 @@ def test_a_bad_one_that_is_forced_through_is_rolled_back(settings: Settings, tra
     wrong = [(text_of(random, n), f"class {(n + 7) % len(NEW)}") for n in NEW for _ in range(20)]
     command = ask(settings, "serve", "bad", origin=stored(settings, "bad", len(reader.entries()) - 50, wrong))
     assert isinstance(await_answer(settings, command, 60), ReleaseEntry)
+    wait_until(lambda: any(prediction.model.line == "bad" for prediction in reader.predictions()), "it serves")
     wait_until(lambda: any(isinstance(entry, RollbackEntry) for entry in reader.changes()), "it is rolled back")
     (entry,) = [entry for entry in reader.changes() if isinstance(entry, RollbackEntry)]
     assert (entry.line, entry.replaces, entry.by) == ("s1", "bad", "trial")
     wait_until(lambda: reader.predictions()[-1].model.line == "s1", "the one before serves again")
-    assert any(prediction.model.line == "bad" for prediction in reader.predictions())
 
 
 def test_each_event_is_predicted_once_and_each_prediction_is_what_a_replay_says(
@@ -326,3 +355,15 @@ def test_each_event_is_predicted_once_and_each_prediction_is_what_a_replay_says(
     assert result.predictions == traffic.sent
     assert result.shadow_predictions == len(reader.predictions(Topic.SHADOW_PREDICTIONS)) > 0
     assert result.snapshots >= 1
+
+
+def test_learn_without_its_state_answers_no_command_again(settings: Settings, traffic: Traffic, jobs: Jobs, reader: Reader) -> None:
+    before, letters = list(reader.entries()), reader.records(Topic.DEAD_LETTERS)
+    jobs.stop(Job.LEARN)
+    jobs.start(Job.LEARN, Rewind(since=0, until=now_ms()))
+    last = ask(settings, "drop", "nobody-at-all")
+    assert isinstance(await_answer(settings, last, 60), RefusalEntry)
+    since = reader.entries()[len(before) :]
+    assert [entry.command_id for entry in since if isinstance(entry, AnyChange)] == [last.command_id]
+    assert not [entry for entry in since if isinstance(entry, LabelEntry)]
+    assert reader.records(Topic.DEAD_LETTERS) == letters
