@@ -1,73 +1,64 @@
-"""The models of an audit: the replica of the whole log, and lines that it has dropped while predictions still name them."""
+"""The lines of an audit: the replica's, and those that are held no more but that later predictions still name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from online_model.models import TextModel
 from online_model.replica import Replica
-from schemas.log import AnyLogEntry, ReleaseEntry, RollbackEntry
-from schemas.records import ModelVersion, Prediction, Served
+from schemas.log import AnyLogEntry, ChangeEntry, LabelEntry, ReleaseEntry, RollbackEntry
+from schemas.records import ModelVersion, Served
 from store.artifacts import ArtifactFolder
-from store.lines import LineModel, ReleaseUnusable, build_line
+from store.lines import ReleaseUnusable, build_line
 from store.log_reader import ModelLogReader
 
 
-class AuditedLines:
-    """A task's lines along the log, each as long as a prediction names it.
+class AuditLines:
+    """A replica, and beside it every line that it has let go, for as long as predictions name it.
 
-    A predictor that loads a line goes on with the one before, which the log may drop meanwhile.
+    A predictor goes on serving the line that it has until it has caught up with the one that comes in, so predictions name lines
+    at entries at which the log says that they serve no more.
 
     Args:
-        replica: before the first entry.
-        predictions: all that will be repeated.
+        replica: the replica before the first entry.
+        last_named: the last seq at which predictions name each line.
     """
 
-    def __init__(self, replica: Replica, predictions: Iterable[Prediction], reader: ModelLogReader, artifacts: ArtifactFolder) -> None:
+    def __init__(self, replica: Replica, reader: ModelLogReader, artifacts: ArtifactFolder, last_named: dict[str, int]) -> None:
         self.replica = replica
-        self.unusable: list[str] = []
         self._reader = reader
         self._artifacts = artifacts
-        self._dropped: dict[str, LineModel] = {}
-        self._needed: dict[str, int] = {}
-        for prediction in predictions:
-            self._needed[prediction.model.line] = max(self._needed.get(prediction.model.line, 0), prediction.model.seq)
+        self._last_named = last_named
+        self._let_go: dict[str, TextModel] = {}
 
-    def apply(self, entry: AnyLogEntry) -> None:
-        """Apply the next entry to all lines.
-
-        Raises:
-            LogGap: if one is missing before it.
-            KafkaUnavailable: if the log cannot be read.
-        """
+    def apply(self, entry: AnyLogEntry) -> str | None:
+        """Apply the next entry; return what is wrong with a line that it brings in, if its model cannot be had."""
         held = self.replica.lines.models()
-        self.replica.apply(entry, brought=self._brought(entry))
-        for line in self._dropped.values():
-            line.apply(entry)
-        for name, model in held.items():
-            if not self.replica.holds(name):
-                self._dropped[name] = LineModel(entry.task, entry.seq, model)
-        self._dropped = {name: line for name, line in self._dropped.items() if self._needed.get(name, 0) > entry.seq}
+        problem, brought = self._brought(entry)
+        self.replica.apply(entry, brought=brought)
+        if isinstance(entry, ChangeEntry):
+            self._let_go |= {name: model for name, model in held.items() if not self.replica.holds(name)}
+            self._let_go = {name: model for name, model in self._let_go.items() if not self.replica.holds(name)}
+        elif isinstance(entry, LabelEntry):
+            for model in self._let_go.values():
+                model.learn_one(entry.text, entry.label, entry.weight)
+        if self._let_go:
+            self._let_go = {name: model for name, model in self._let_go.items() if self._last_named.get(name, 0) >= entry.seq}
+        return problem
 
-    def predict(self, version: ModelVersion, text: str, top: int) -> Served | None:
-        """Return what the line that is named says now; None if there is no such line."""
-        if self.replica.holds(version.line):
-            return self.replica.predict_as(version.line, text, top)
-        line = self._dropped.get(version.line)
-        if line is None:
+    def predict(self, line: str, text: str, top: int) -> Served | None:
+        """Return what a line predicts at this seq; None if there is no such line."""
+        if self.replica.holds(line):
+            return self.replica.predict_as(line, text, top)
+        model = self._let_go.get(line)
+        if model is None:
             return None
-        proba = line.model.predict_top(text, top)
-        model = ModelVersion(line=version.line, seq=line.seq)
-        return Served(label=next(iter(proba), None), proba=proba, classes=len(line.model.classes), model=model)
+        proba = model.predict_top(text, top)
+        version = ModelVersion(line=line, seq=self.replica.seq)
+        return Served(label=next(iter(proba), None), proba=proba, classes=len(model.classes), model=version)
 
-    def _brought(self, entry: AnyLogEntry) -> TextModel | None:
-        """Return the model of a line that comes in; None if it is held, or cannot be had."""
+    def _brought(self, entry: AnyLogEntry) -> tuple[str | None, TextModel | None]:
         if not isinstance(entry, ReleaseEntry | RollbackEntry) or self.replica.holds(entry.line):
-            return None
-        if (line := self._dropped.pop(entry.line, None)) is not None:
-            return line.model
+            return None, None
         try:
-            return build_line(self._reader, self._artifacts, entry.origin, new=self.replica, up_to_seq=entry.seq - 1)
+            return None, build_line(self._reader, self._artifacts, entry.origin, new=self.replica, up_to_seq=self.replica.seq)
         except ReleaseUnusable as error:
-            self.unusable.append(f"line {entry.line}, which comes in at seq {entry.seq}, cannot be made: {error}")
-            return None
+            return f"line {entry.line}, which came in with entry {entry.seq}, cannot be had: {error}", None
