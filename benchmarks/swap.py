@@ -140,10 +140,10 @@ def _measure(scene: Scene, rate: float) -> None:
     beside.apply(scene.log[-1])
     began = time.perf_counter()
     loop.run(while_loading, lambda: beside.replica.line == LINE)
-    took = time.perf_counter() - began
+    took, labels = time.perf_counter() - began, loop.served - len(scene.log)
     loop.run(after, _for(_QUIET_S))
     print(f"  {f'{rate:,.0f} a second' if rate else 'full speed':14} before  {before}")
-    print(f"  {'':14} while   {while_loading}, {took:.1f} s, {loop.served - len(scene.log):,} labels meanwhile")
+    print(f"  {'':14} while   {while_loading}, {took:.1f} s, {labels:,} labels meanwhile")
     print(f"  {'':14} after   {after}", flush=True)
 
 
