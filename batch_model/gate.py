@@ -10,17 +10,14 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]  # ships no ty
 from batch_model.cases import Case, examine
 from batch_model.data import Taught
 from batch_model.outcome import Compared
+from online_model.frozen import answer
 from online_model.models import TextModel
 from online_model.prequential import Prequential
 from schemas.manifest import CaseResult, Gate
-from schemas.records import ModelVersion, Scores, Served
+from schemas.records import Scores, Served
 from schemas.refresh_settings import RefreshSettings
 
-TOP = 500
-"""Classes that a prediction lists, so that the log loss is of what the model says, not of a rest."""
-
 _TOLD_EVERY = 100
-_VERSION = ModelVersion(line="gate", seq=0)
 
 Progress = Callable[[int], None]
 """Is told how many labels are done."""
@@ -59,7 +56,7 @@ def compare(champion: TextModel, challenger: TextModel, labels: Sequence[Taught]
     scores = Prequential(window=1), Prequential(window=1)
     for number, one in enumerate(labels, 1):
         if not one.correction:
-            champions, challengers = _served(champion, one.row.text), _served(challenger, one.row.text)
+            champions, challengers = answer(champion, one.row.text), answer(challenger, one.row.text)
             for quality, served in zip(scores, (champions, challengers), strict=True):
                 quality.add(one.row.label, served, 1.0)
             said.append(_compared(one, champions, challengers))
@@ -68,11 +65,6 @@ def compare(champion: TextModel, challenger: TextModel, labels: Sequence[Taught]
         if number % _TOLD_EVERY == 0:
             progress(number)
     return Comparison(said, scores[0].overall(), scores[1].overall())
-
-
-def _served(model: TextModel, text: str) -> Served:
-    proba = model.predict_top(text, TOP)
-    return Served(label=next(iter(proba), None), proba=proba, classes=len(model.classes), model=_VERSION)
 
 
 def _compared(one: Taught, champion: Served, challenger: Served) -> Compared:
