@@ -11,6 +11,8 @@ from kafka.errors import KafkaError
 from store.committed import open_consumer, partitions_of
 from store.connect import kafka_listens, kafka_unavailable
 
+_SHORT_MS = 50
+
 
 class Follower:
     """Reads topics whole, then what is added. Use it from one thread.
@@ -57,7 +59,9 @@ class Follower:
         """
         try:
             consumer = self._consumer or self._open()
-            for part, records in consumer.poll(timeout_ms=timeout_ms).items():
+            # An empty topic has nothing to wait for before it counts as read.
+            wait_ms = timeout_ms if self.caught_up else min(timeout_ms, _SHORT_MS)
+            for part, records in consumer.poll(timeout_ms=wait_ms).items():
                 self._take(part.topic, records)
                 self._positions[part] = records[-1].offset + 1
             if not self.caught_up:
