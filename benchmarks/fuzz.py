@@ -224,7 +224,9 @@ def lying(draw: random.Random, data: bytes) -> bytes:
             del arrays[name]
         return snapshots.encode(header, arrays)
     fields = msgspec.to_builtins(header)
-    where = draw.choice([fields, fields["quality"], fields["drift"]])
+    where = draw.choice(
+        [fields, fields["quality"], fields["drift"], *fields["lines"], *filter(None, (x["trial"] for x in fields["lines"]))]
+    )
     where[draw.choice([*where, "unknown"])] = draw.choice(ODD)
     try:
         return snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays)

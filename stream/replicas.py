@@ -17,7 +17,8 @@ LoadReplica = Callable[[Settings, str, Replica | None], Replica]
 def replica_from_log(settings: Settings, task: str, known: Replica | None = None) -> Replica:
     """Return the task's model from the newest snapshot in artifact storage, or from `known`, and the log in Kafka."""
     reader = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
+    artifacts = ArtifactFolder(settings.artifacts)
     if known is not None:
-        return catch_up(known, reader)
+        return catch_up(known, reader, artifacts)
     new = Replica.configured(settings, task)
-    return load_replica(reader, ArtifactFolder(settings.artifacts), new, allow_pickle=settings.allow_pickle)
+    return load_replica(reader, artifacts, new, allow_pickle=settings.allow_pickle)
