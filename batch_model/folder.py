@@ -8,12 +8,6 @@ from schemas.refresh_settings import RefreshSettings
 from schemas.settings import Settings
 
 
-def refresh_folder(refresh: RefreshSettings, settings: Settings) -> Path:
-    """Return the folder of reports, registry and unfinished work; it need not exist yet.
-
-    >>> refresh_folder(RefreshSettings(folder="/srv/refresh"), Settings()).as_posix()
-    '/srv/refresh'
-    >>> refresh_folder(RefreshSettings(), Settings(artifacts="/srv/artifacts")).as_posix()
-    '/srv/refresh'
-    """
+def refresh_root(settings: Settings, refresh: RefreshSettings) -> Path:
+    """Return the folder of the refreshes: as it is set, else `refresh` beside the artifact folder."""
     return Path(refresh.folder).absolute() if refresh.folder else Path(settings.artifacts).absolute().parent / "refresh"

@@ -38,7 +38,7 @@ def registry_place(refresh: RefreshSettings, folder: Path) -> Place | None:
 
     Args:
         refresh: the settings.
-        folder: of the refresh (`refresh_folder`); the embedded store is `registry` in it.
+        folder: of the refresh (`refresh_root`); the embedded store is `registry` in it.
     """
     if refresh.registry == "none":
         return None

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from batch_model.mlflow_client import Place, connect, embedded, registry_place
 from batch_model.outcome import Outcome
 from batch_model.registry import Recorded, Registry
-from batch_model.registry_pages import mlflow_command, mlflow_environment, tensorboard_command
+from batch_model.registry_program import mlflow_command, mlflow_environment
 from batch_model.report import page
 from batch_model.rows import LabelledText
 from schemas.refresh_settings import RefreshSettings
@@ -71,10 +71,8 @@ def recorded(place: Place, outcome: Outcome, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def server(place: Place, recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """MLflow's server on the same store, as `registry_pages` starts it, and the list of what it connects to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """MLflow's server on the same store, as `registry_program` starts it, and the list of what it connects to."""
+    port = free_port()
     folder = tmp_path_factory.mktemp("server")
     (folder / "sitecustomize.py").write_text(NOTES_CONNECTIONS)
     (folder / "empty").mkdir()
@@ -98,6 +96,12 @@ def server(place: Place, recorded: Recorded, tmp_path_factory: pytest.TempPathFa
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -259,13 +263,6 @@ def test_a_registry_that_fails_is_said_and_fails_nothing_else(
     assert not registry.sync("default", {"base": "serves"})
     assert "a refresh was not written to the registry" in caplog.text
     assert "the registry does not know what serves task default" in caplog.text
-
-
-def test_tensorboard_is_given_the_folder_of_the_curves(place: Place) -> None:
-    command = tensorboard_command(place, 6006)
-    assert command[command.index("--logdir") + 1] == str(Path(place.address.removeprefix("sqlite:///")).parent / "artifacts")
-    with pytest.raises(ValueError, match="lie with its server"):
-        tensorboard_command(Place("http://127.0.0.1:1"), 6006)
 
 
 def test_the_settings_say_where_the_registry_is(tmp_path: Path) -> None:
