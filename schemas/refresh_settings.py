@@ -48,7 +48,7 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     folder: str = ""
     window_labels: FromZero = 0
     window_s: FromZero = 0
-    validation_share: Annotated[float, msgspec.Meta(ge=0.01, le=0.5)] = 0.1
+    validation_share: Annotated[float, msgspec.Meta(ge=0.01, le=0.5)] = 0.2
     gate_least_labels: Positive = 200
     gate_share: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
     gate_margin: Part = 0.002

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.settings import PREFIX
-from stack import audit, data_command, dead_letters, demo, evaluate, import_labels, job_command, model_files, replay
+from stack import audit, data_command, dead_letters, demo, evaluate, import_labels, job_command, model_files, refresh_command, replay
 from stack.embedded import Stack
 from stack.errors import NotRunning, StackError
 from stack.folders import DataFolder, default_data_dir
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_parser(commands)
     model_files.add_parser(commands)
     data_command.add_parser(commands)
+    refresh_command.add_parser(commands)
     audit.add_parser(commands)
     dead_letters.add_parser(commands)
     return parser
