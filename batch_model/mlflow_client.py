@@ -33,23 +33,23 @@ class Place(msgspec.Struct, frozen=True):
     artifacts_uri: str | None = None
 
 
-def registry_place(settings: RefreshSettings, folder: Path) -> Place | None:
+def registry_place(refresh: RefreshSettings, folder: Path) -> Place | None:
     """Return where the registry is, None for no registry.
 
     Args:
-        settings: of the refresh.
-        folder: of the refresh; the embedded store is `registry` in it.
+        refresh: the settings.
+        folder: of the refresh (`refresh_root`); the embedded store is `registry` in it.
     """
-    if settings.registry == "none":
+    if refresh.registry == "none":
         return None
-    if not settings.registry:
+    if not refresh.registry:
         return embedded(folder / "registry")
-    if settings.registry.startswith(_SQLITE):
-        database = Path(settings.registry.removeprefix(_SQLITE)).absolute()
+    if refresh.registry.startswith(_SQLITE):
+        database = Path(refresh.registry.removeprefix(_SQLITE)).absolute()
         return Place(f"{_SQLITE}{database}", (database.parent / "artifacts").as_uri())
-    if settings.registry.startswith("http"):
-        return Place(settings.registry.rstrip("/"))
-    return Place(settings.registry, (folder.absolute() / "registry" / "artifacts").as_uri())
+    if refresh.registry.startswith("http"):
+        return Place(refresh.registry.rstrip("/"))
+    return Place(refresh.registry, (folder.absolute() / "registry" / "artifacts").as_uri())
 
 
 def embedded(folder: Path) -> Place:
