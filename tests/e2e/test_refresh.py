@@ -31,10 +31,10 @@ from store.model_log import ModelLogReader
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 WRONG = 600
-"""So many labels are imported wrong and then corrected: the champion learned both, a refresh learns what stands."""
+"""So many labels are imported wrong, with much weight, and then corrected: the champion learned both, a refresh learns what stands."""
 
 EVENTS = 5_000
-RATE = 150
+RATE = 120
 FLAGS = {
     "MILLRACE_REFRESH_GATE_LEAST_LABELS": "150",
     "MILLRACE_REFRESH_GATE_SHARE": "0",
@@ -109,7 +109,7 @@ def flow(stack: Stack, rows: Sequence[Row], folder: Path, name: str) -> tuple[su
     """Send events with labels a second later; returns the sender and where its report will be."""
     path = written(folder / f"{name}.jsonl", [{"text": row.text, "label": row.label} for row in rows])
     report = folder / f"{name}.json"
-    flags = ("--rate", str(RATE), "--label-delay-s", "1", "--label-fraction", "0.5", "--report", str(report))
+    flags = ("--rate", str(RATE), "--label-delay-s", "1", "--label-fraction", "0.3", "--report", str(report))
     return millrace(stack, "replay", str(path), *flags), report
 
 
@@ -125,10 +125,15 @@ def check_exact(process: subprocess.Popen[str], report: Path) -> None:
 def test_a_refresh_releases_and_switches_while_events_flow(stack: Stack, rows: list[Row], tmp_path: Path) -> None:
     names = sorted({str(row.label) for row in rows})
     shifted = dict(zip(names, names[1:] + names[:1], strict=True))
-    for name, label in (("wrong", lambda row: shifted[str(row.label)]), ("right", lambda row: row.label)):
-        lines = [{"text": row.text, "label": label(row), "event_id": f"old-{n}"} for n, row in enumerate(rows[:WRONG])]
+    for name, weight in (("wrong", 20.0), ("right", 1.0)):
+        said = [shifted[str(row.label)] if name == "wrong" else row.label for row in rows[:WRONG]]
+        lines = [
+            {"text": row.text, "label": label, "weight": weight, "event_id": f"old-{n}"}
+            for n, (row, label) in enumerate(zip(rows, said, strict=False))
+        ]
         imported = millrace(stack, "import-labels", str(written(tmp_path / f"{name}.jsonl", lines)), "--source", name)
-        assert imported.wait(120) == 0, imported.communicate()
+        _, err = imported.communicate(timeout=120)
+        assert imported.returncode == 0, err
     before = logged(stack)
     sender, report = flow(stack, rows[WRONG : WRONG + EVENTS], tmp_path, "first")
     wait_until(lambda: logged(stack) > before + 300, "labels of the events are learned")

@@ -58,12 +58,12 @@ def learner(settings: Settings) -> Iterator[PlayedLearner]:
 
 @pytest.fixture
 def environment(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The settings of a refresh that is easily satisfied, also in this process."""
-    easy = RefreshSettings(
-        folder=str(tmp_path / "refresh"), gate_least_labels=HELD_OUT, gate_margin=0.0, gate_error=0.49, gate_class_fall=0.9,
+    """The settings, also in this process."""
+    refresh = RefreshSettings(
+        folder=str(tmp_path / "refresh"), gate_least_labels=HELD_OUT,
         registry="none", device="cpu", answer_timeout_s=60,
     )  # fmt: skip
-    variables = as_environment(settings) | refresh_environment(easy)
+    variables = as_environment(settings) | refresh_environment(refresh)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
@@ -84,7 +84,7 @@ def labels(count: int, first: int = 1) -> list[LabelEntry]:
         entries.append(
             LabelEntry(
                 seq=seq, task="default", time=1_700_000_000_000 + seq, event_id=f"e{place}", text=rows[place].text, meta={},
-                label=wrong if seq <= WRONG else right, weight=1.0, feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
+                label=wrong if seq <= WRONG else right, weight=20.0 if seq <= WRONG else 1.0, feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
                 corrects=wrong if WRONG < seq <= 2 * WRONG else None,
             )
         )  # fmt: skip
