@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,8 @@ from stack.state import Condition, PartState
 from store.connect import without_password
 
 _LOOK_S = 5.0
+NEEDED = ("torch", "optuna", "mlflow")
+"""What the refresh imports and a stack without it need not have."""
 
 
 class Keeper(Protocol):
@@ -80,6 +83,9 @@ class Parts:
         yield from self._kafka(now)
         self._keep(api_part(self._plan), lambda: self._topics_ready() and self.healthy("redis"), now)
         yield "api"
+        if worker_note(self._plan) is None:
+            self._keep(refresh_part(self._plan), self._topics_ready, now)
+            yield "refresh"
 
     def healthy(self, *names: str) -> bool:
         """Whether these parts answer."""
@@ -143,10 +149,30 @@ def api_part(plan: StackPlan) -> Part:
     """Return the API, not started."""
     port, log = plan.ports["api"], plan.folder.log("api")
     command = [sys.executable, "-m", "api", "--host", LOOPBACK, "--port", str(port)]
+    variables = {**plan.settings, **_python_environment()}
+    return Part("api", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}", environment=variables)
+
+
+def refresh_part(plan: StackPlan) -> Part:
+    """Return the refresh worker, not started."""
+    port, log = plan.ports["refresh"], plan.folder.log("refresh")
+    command = [sys.executable, "-m", "batch_model.worker", "--port", str(port)]
+    variables = {**plan.settings, **(plan.refresh or {}), **_python_environment()}
+    return Part("refresh", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}/metrics", environment=variables)
+
+
+def worker_note(plan: StackPlan, *, needed: Iterable[str] = NEEDED) -> str | None:
+    """Return why the refresh worker does not run, None if it does."""
+    if plan.refresh is None:
+        return "by hand only (`millrace refresh`): no trigger is set, see docs/releases.md"
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    return f"not installed ({', '.join(missing)}): `make setup-refresh`, then `millrace down` and `millrace up`" if missing else None
+
+
+def _python_environment() -> dict[str, str]:
     packages = str(Path(__file__).parent.parent)
     paths = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH", "")]))
-    variables = {**plan.settings, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
-    return Part("api", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}", environment=variables)
+    return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
 
 
 def _alive(port: int) -> bool:
