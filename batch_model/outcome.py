@@ -13,6 +13,7 @@ from online_model.prequential import NOTHING
 from schemas.log import Metrics
 from schemas.manifest import Manifest
 from schemas.records import Scores
+from schemas.refresh_settings import RefreshSettings
 
 Verdict = Literal["released", "shadow", "split", "dry run", "kept", "refused", "trained"]
 """What became of the challenger: it serves; it is watched as a shadow, or serves a share; it would have been released, but nobody asked
@@ -116,6 +117,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         variants: the ways to store the table that were measured.
         stages: the parts of the refresh, in their order.
         peak_memory_mib: of the process, over the whole refresh.
+        settings: of the refresh.
         command: what repeats it on the command line.
         test: the challenger's scores on a part of the file that was kept for that; null for a refresh from the log.
     """
@@ -129,6 +131,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     variants: list[Variant] = []
     stages: list[Stage]
     peak_memory_mib: float
+    settings: RefreshSettings
     command: str
     test: Scores | None = None
 

@@ -40,12 +40,15 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         device: where the network is trained; `auto` takes a GPU if there is one.
         seed: of everything random in the training.
         answer_timeout_s: how long the learner's answer to a release is waited for.
+        registry: where MLflow keeps what people look up: the address of a server (`http://HOST:PORT`) or of a database
+            (`sqlite:////PATH`); empty for an SQLite store in `registry` of the folder; `none` for no registry.
+        experiment: what the runs belong to in MLflow; a task's model is called `EXPERIMENT-TASK`.
     """
 
     folder: str = ""
     window_labels: FromZero = 0
     window_s: FromZero = 0
-    validation_share: Annotated[float, msgspec.Meta(ge=0.01, le=0.5)] = 0.1
+    validation_share: Annotated[float, msgspec.Meta(ge=0.01, le=0.5)] = 0.2
     gate_least_labels: Positive = 200
     gate_share: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
     gate_margin: Part = 0.002
@@ -61,6 +64,8 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: FromZero = 0
     answer_timeout_s: Positive = 300
+    registry: Annotated[str, msgspec.Meta(pattern="^(none|https?://.+|(sqlite|postgresql|mysql|mssql)[^:]*:.+)?\\Z")] = ""
+    experiment: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\\Z")] = "millrace"
 
 
 def read_refresh_settings(environment: Mapping[str, str]) -> RefreshSettings:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Literal
 
 import msgspec
 
 from online_model.lines import FIRST_LINE, Lines
 from online_model.models import build
 from schemas.log import AnyChange, Origin, RefusalEntry, ReleaseEntry, RollbackEntry
-from schemas.records import EpochMs, Role
+from schemas.records import EpochMs
 from store.log_reader import ModelLogReader
+
+LineState = Literal["serves", "shadow", "split", "former", "gone"]
 
 
 class KnownLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class KnownLine(msgspec.Struct, frozen=True, kw_only=True):
 
     line: str
     origin: Origin
-    state: Role | str
+    state: LineState
     since_seq: int
     since: EpochMs
     first_seq: int
@@ -94,7 +97,7 @@ class ModelHistory:
             if state != known.state:
                 self._known[name] = msgspec.structs.replace(known, state=state, since_seq=change.seq, since=change.time)
 
-    def _state(self, line: str) -> str:
+    def _state(self, line: str) -> LineState:
         return "serves" if line == self._lines.champion else self._lines.roles.get(line, "gone")
 
     @property
