@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +19,11 @@ from stack.part_keeper import PartKeeper
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
 from stack.process import Part
+from stack.refresh_command import missing_packages
 from stack.state import Condition, PartState
 from store.connect import without_password
 
 _LOOK_S = 5.0
-NEEDED = ("torch", "optuna", "mlflow")
-"""What the refresh imports and a stack without it need not have."""
 
 
 class Keeper(Protocol):
@@ -161,11 +159,11 @@ def refresh_part(plan: StackPlan) -> Part:
     return Part("refresh", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}/metrics", environment=variables)
 
 
-def worker_note(plan: StackPlan, *, needed: Iterable[str] = NEEDED) -> str | None:
+def worker_note(plan: StackPlan) -> str | None:
     """Return why the refresh worker does not run, None if it does."""
     if plan.refresh is None:
         return "by hand only (`millrace refresh`): no trigger is set, see docs/releases.md"
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    missing = missing_packages()
     return f"not installed ({', '.join(missing)}): `make setup-refresh`, then `millrace down` and `millrace up`" if missing else None
 
 
