@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from store.programs import dying_with_parent
 
 STOP_S: Final = 15.0
 _LINES_KEPT = 3
+_TOLD = "millrace: "
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +86,10 @@ class Run:
     def _last_lines(self) -> str:
         with self._log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
-            lines = deque((line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()), _LINES_KEPT)
-        return " | ".join(lines) or f"nothing in {self._log}"
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        # What the program says to whoever must act; else what it was doing, or the end of a traceback.
+        told = [line.removeprefix(_TOLD) for line in lines if line.startswith(_TOLD)]
+        return " ".join(told or lines[-_LINES_KEPT:]) or f"nothing in {self._log}"
 
 
 def _environment() -> dict[str, str]:

@@ -127,8 +127,8 @@ class Worker:
             state = self._states[task]
             seen = self._watching.seen(task, state.cut_seq)
             state = self._states[task] = triggers.look(state, seen)
-            self._show(task, state, seen)
             self._alert_staleness(task, state, seen, now)
+            self._show(task, state, seen)
             due = triggers.due(self._rules, state, seen, now=now)
             if due is not None and self._run is None and not self._is_held(task):
                 self._begin(task, due, seen, now)
