@@ -167,6 +167,14 @@ class HashedSoftmax(base.MiniBatchClassifier):
         weights = column[[features.bias_row(int(self._info[scoring.BITS])), *rows.tolist()]]
         return explained(label, iter(names), np.array([features.WEIGHTS[0], *values.tolist()]) * weights)
 
+    def features_of(self, text: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return the rows of the table that a text's features have, and their values; two features may share a row.
+
+        The logits of the classes are the values times those rows of the table. Rows are halved when the classes outgrow the capacity, so
+        features are those of a model with so many classes.
+        """
+        return kernels.listed(self._at, self._work, self._encoded(text))[:2]
+
     def _predict(self, x: Sample) -> None:
         if not self.classes:
             return
