@@ -122,7 +122,7 @@ def test_the_report_says_what_happened_and_how_to_repeat_it(outcome: Outcome) ->
         *(candidate.name for candidate in outcome.candidates),
         *outcome.class_rows,
         *(f"{name} {version}" for name, version in manifest.versions.items()),
-        f"{gate.challenger.accuracy:.1%}".replace("%", " %"),
+        report_parts.percent(gate.challenger.accuracy, 1),
         f"{manifest.data.rows:,}",
         "fell too far" if any(row.fell for row in report_parts.class_rows(outcome)) else "Per class",
         "no such class",
@@ -217,7 +217,7 @@ def test_a_class_that_fell_is_marked_if_enough_labels_say_so(outcome: Outcome) -
     [
         (0, 0, 1.0, "cannot be told apart"),
         (5, 5, 0.6, "nothing speaks for the challenger"),
-        (10, 20, 0.0494, "in 4.94% of such comparisons"),
+        (10, 20, 0.0494, "in 4.94\xa0% of such comparisons"),
         (10, 20, 0.0494, "more than luck"),
         (10, 14, 0.27, "perhaps only luck"),
         (10, 90, 1e-15, "in fewer than 1 of 10,000"),
