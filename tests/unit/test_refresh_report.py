@@ -172,10 +172,24 @@ def test_every_chart_has_a_name_for_those_who_cannot_see_it(outcome: Outcome) ->
     ],
 )
 def test_the_verdict_comes_first(outcome: Outcome, verdict: Verdict, said: str) -> None:
-    parsed = Page(page(msgspec.structs.replace(outcome, verdict=verdict)))
+    parsed = Page(page(judged(outcome, verdict, passed=True)))
     assert said.format(line=outcome.manifest.line) in parsed.text[:300]
-    banner = next(attributes["class"] for tag, attributes in parsed.tags if tag == "section")
-    assert banner.endswith("no") == (verdict in {"kept", "refused"})
+    assert banner(parsed).endswith("no") == (verdict in {"kept", "refused"})
+
+
+def test_a_release_against_the_gate_looks_like_what_it_is(outcome: Outcome) -> None:
+    assert banner(Page(page(judged(outcome, "released", passed=False)))).endswith("no")
+
+
+def judged(outcome: Outcome, verdict: Verdict, *, passed: bool) -> Outcome:
+    gate = outcome.manifest.gate
+    assert gate is not None
+    manifest = msgspec.structs.replace(outcome.manifest, gate=msgspec.structs.replace(gate, passed=passed))
+    return msgspec.structs.replace(outcome, verdict=verdict, manifest=manifest)
+
+
+def banner(parsed: Page) -> str:
+    return next(attributes["class"] for tag, attributes in parsed.tags if tag == "section")
 
 
 def test_without_a_champion_the_report_is_of_the_test_part(outcome: Outcome) -> None:
