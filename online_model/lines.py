@@ -133,10 +133,10 @@ class Lines:
         """Return a line's model and origin, None if it is not to be had; it is watched no more."""
         self._absent.pop(line, None)
         watched = self.watched.pop(line, None)
-        if line == self.line:
-            return self.model, self.origin
         if watched is not None:
             return watched.model, watched.origin
+        if line == self.line and origin in (None, self.origin):
+            return self.model, self.origin
         return None if brought is None or origin is None else (brought, origin)
 
     def _serve(self, line: str, coming: tuple[TextModel, Origin] | None, seq: int) -> None:

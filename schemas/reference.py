@@ -12,6 +12,7 @@ import msgspec
 from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings
 from schemas.settings import PREFIX, Settings
 from schemas.topics import Topic, TopicSpec, topic_specs
+from schemas.worker_settings import WorkerSettings
 
 TOPIC_KEYS: dict[Topic, str] = {
     Topic.EVENTS: "`event_id`",
@@ -78,6 +79,12 @@ def settings_page() -> str:
             "Read when a refresh starts ([refresh.md](refresh.md)); its flags go before them.",
             "",
             *_settings_table(RefreshSettings, REFRESH_PREFIX),
+            "",
+            "## When a refresh starts by itself, and alerts",
+            "",
+            "Read by the worker ([releases.md](releases.md)), which runs when at least one of them asks for something.",
+            "",
+            *_settings_table(WorkerSettings, REFRESH_PREFIX),
             "",
         ]
     )

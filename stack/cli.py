@@ -12,7 +12,19 @@ from pathlib import Path
 import msgspec
 
 from schemas.settings import PREFIX
-from stack import audit, data_command, dead_letters, demo, evaluate, import_labels, job_command, model_files, refresh_command, replay
+from stack import (
+    audit,
+    data_command,
+    dead_letters,
+    demo,
+    evaluate,
+    import_labels,
+    job_command,
+    model_files,
+    models_command,
+    refresh_command,
+    replay,
+)
 from stack.embedded import Stack
 from stack.errors import NotRunning, StackError
 from stack.folders import DataFolder, default_data_dir
@@ -71,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     refresh_command.add_parser(commands)
     audit.add_parser(commands)
     dead_letters.add_parser(commands)
+    models_command.add_parser(commands)
     return parser
 
 

@@ -38,10 +38,9 @@ UNKNOWN = Served(label=None, proba={}, classes=0, model=ModelVersion(line="base"
 
 Step = tuple[str, Any, Any]
 labels = st.tuples(st.just("label"), st.sampled_from(["good day", "bad day", "no day", "ein Tag"]), st.integers(0, 3))
-commands = st.tuples(
-    st.sampled_from(["serve", "shadow", "split", "rollback", "drop"]), st.sampled_from([*LINES, "base", None]), st.floats(0.05, 0.6)
-)
-histories = st.lists(labels | commands, min_size=1, max_size=40)
+releases = st.tuples(st.sampled_from(["serve", "shadow", "split"]), st.sampled_from([*LINES, "base"]), st.floats(0.05, 0.3))
+endings = st.tuples(st.sampled_from(["rollback", "drop"]), st.sampled_from([*LINES[:2], "base"]), st.just(0.0))
+histories = st.lists(labels | releases | endings | st.just(("rollback", None, 0.0)), min_size=10, max_size=40)
 
 
 def new() -> Replica:
@@ -54,11 +53,11 @@ def label(seq: int, text: str = "good day", name: str = "a", *, served: Served |
     return LabelEntry(**common, seq=seq, text=text, label=name, served=served, corrects=corrects)
 
 
-def origin_of(line: str, seq: int) -> Origin:
+def origin_of(line: str) -> Origin:
     """What a line began with: nothing, or what an artifact held at the number in its name."""
     if line == "base":
         return Origin()
-    return Origin(artifact=Artifact(address=line, sha256="00", size_bytes=1), cut_seq=min(int(line[1]), seq))
+    return Origin(artifact=Artifact(address=line, sha256="00", size_bytes=1), cut_seq=int(line[1]))
 
 
 def built(line: str, origin: Origin, log: list[AnyLogEntry]) -> TextModel:
@@ -79,7 +78,7 @@ def command(do: Any, line: str | None = None, **fields: Any) -> Command:
 
 def asked(replica: Replica, step: Step) -> Command:
     do, line, share = step
-    origin = None if line is None or replica.holds(line) else origin_of(line, replica.seq)
+    origin = None if line is None or replica.holds(line) else origin_of(line)
     return command(do, line, origin=origin, share=round(share, 3) if do == "split" else None)
 
 
@@ -184,7 +183,7 @@ def with_lines(*steps: Command) -> Learner:
 
 
 def release(do: str, number: int, **fields: Any) -> Command:
-    return command(do, LINES[number], origin=origin_of(LINES[number], 8), **fields)
+    return command(do, LINES[number], origin=origin_of(LINES[number]), **fields)
 
 
 def roles(replica: Replica) -> dict[str, str]:
@@ -278,7 +277,7 @@ def test_what_cannot_be_done_is_refused_in_words(asked: Command, reason: str) ->
 
 def test_no_line_is_brought_in_beside_a_model_of_river() -> None:
     replica = Replica("t", model="river:naive_bayes.MultinomialNB")
-    objection = changes.objection(replica, command("serve", LINES[0], origin=origin_of(LINES[0], 0)))
+    objection = changes.objection(replica, command("serve", LINES[0], origin=origin_of(LINES[0])))
     assert objection is not None
     assert "only lines of the own engine" in objection
 
