@@ -29,8 +29,8 @@ from stack.measured_run import MeasuredRun, Moment
 from stack.report import Report
 from stack.running_stack import probe_of
 from stack.schedule import Plan
-from stack.source_files import Row, read_rows
 from store.committed import read_committed
+from store.labelled_files import Row, read_rows
 from store.model_log import ModelLogReader
 
 TASK = "default"

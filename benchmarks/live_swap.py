@@ -18,9 +18,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
-from store.commands import await_answer, send
-from store.releases import ReleaseFolder
-
 from benchmarks.live_refresh import PORTS, TASK
 from schemas.log import Command
 from schemas.parsing import record_parser
@@ -32,7 +29,10 @@ from stack.generator import generate
 from stack.measured_run import MeasuredRun, Moment
 from stack.running_stack import probe_of
 from stack.schedule import Plan
+from store.artifacts import ArtifactFolder
+from store.commands import await_answer, send
 from store.committed import open_consumer, partitions_of
+from store.releases import ReleaseFolder
 
 
 def main(arguments: list[str]) -> None:
@@ -95,7 +95,7 @@ class _Changes:
         command = [sys.executable, "-m", "batch_model", "refresh", "--task", TASK, "--by", "benchmark", "--force"]
         ended = subprocess.run(command, env={**os.environ, **as_environment(self._settings)}, capture_output=True, text=True, check=False)
         print("\n".join((ended.stdout + ended.stderr).strip().splitlines()[-3:]), flush=True)
-        release = ReleaseFolder(self._settings.artifacts).list(TASK)[-1]
+        release = ReleaseFolder(ArtifactFolder(self._settings.artifacts)).list(TASK)[0]
         for number in range(self._changes):
             back = number % 2 == 0
             command_id = f"swap-{number}"

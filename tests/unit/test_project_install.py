@@ -111,7 +111,9 @@ import {module}
 
 @pytest.mark.parametrize("module", ["api.app", "stack.cli", "stream.jobs", "stream.submit"])
 def test_jobs_api_and_command_line_are_imported_where_torch_is_not_installed(module: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", WITHOUT_TORCH.format(module=module)], capture_output=True, text=True, cwd=ROOT, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH.format(module=module)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert ended.returncode == 0, ended.stderr
 
 
@@ -135,7 +137,16 @@ def test_ci_runs_what_a_developer_runs_and_nothing_weaker() -> None:
     ).stdout
     for step in ("ruff format --check", "ruff check", "mypy", "lint-imports", "-m pytest"):
         assert step in recipe
-    assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == ["schemas", "online_model", "store", "api", "batch_model", "stream", "stack", "tests"]
+    assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == [
+        "schemas",
+        "online_model",
+        "store",
+        "api",
+        "batch_model",
+        "stream",
+        "stack",
+        "tests",
+    ]
 
 
 def test_without_python_3_11_setup_says_what_to_do(tmp_path: Path) -> None:
