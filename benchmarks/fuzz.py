@@ -24,7 +24,7 @@ from online_model import features, kernels, snapshots, tokens
 from online_model.blocks import Block
 from online_model.replica import Replica, SnapshotError
 from online_model.softmax import HashedSoftmax, warm_up
-from schemas.log import LabelEntry
+from schemas.log import LabelEntry, Origin, ReleaseEntry
 from schemas.records import FeedbackRef, Position
 
 SAMPLES = """
@@ -171,7 +171,7 @@ def run_snapshots(count: int, seed: int) -> Counter[str]:
     Returns: how many were refused and how many loaded.
     """
     draw, progress = _randomness(seed), Progress("snapshots", count)
-    good = [taught(labels).snapshot() for labels in (0, 1, 40)]
+    good = [*(taught(labels).snapshot() for labels in (0, 1, 40)), watching().snapshot()]
     became: Counter[str] = Counter()
     for number in range(1, count + 1):
         data = draw.choice(good)
@@ -205,6 +205,15 @@ def taught(labels: int) -> Replica:
     return replica
 
 
+def watching() -> Replica:
+    """Return a replica with lines that are watched."""
+    replica = taught(20)
+    common: dict[str, Any] = {"task": "t", "time": 1, "by": "fuzz", "why": "", "origin": Origin()}
+    replica.apply(ReleaseEntry(**common, seq=21, line="r1", mode="split", share=0.5), brought=taught(7).model)
+    replica.apply(ReleaseEntry(**common, seq=22, line="r2"), brought=taught(9).model)
+    return replica
+
+
 ODD: tuple[Any, ...] = (
     *(None, True, 0, -1, 1, 2**31, 2**63, 10**30, -1e308, 0.5, "", "NaN", "a" * 5000, "15.1.0", "\x00"),
     *("softmax", "softmax?memory_mib=100000000", "softmax?memory_mib=16385", "softmax?learning_rate=1e400"),
@@ -224,7 +233,9 @@ def lying(draw: random.Random, data: bytes) -> bytes:
             del arrays[name]
         return snapshots.encode(header, arrays)
     fields = msgspec.to_builtins(header)
-    where = draw.choice([fields, fields["quality"], fields["drift"]])
+    where = draw.choice(
+        [fields, fields["quality"], fields["drift"], *fields["lines"], *filter(None, (x["trial"] for x in fields["lines"]))]
+    )
     where[draw.choice([*where, "unknown"])] = draw.choice(ODD)
     try:
         return snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays)

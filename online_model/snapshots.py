@@ -7,20 +7,25 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-import safetensors.numpy
 
+from online_model import tensors
 from online_model.characters import UNICODE
 from online_model.drift import Watch
 from online_model.prequential import Evaluation
+from online_model.tensors import TensorsError
+from schemas.log import Origin
+from schemas.records import Role, Trial
 
-FORMAT = 2
-"""Since 2 the header names the model by its specification; 1 held the first model, whose features are computed no more."""
+FORMAT = 3
+"""Since 3 a snapshot holds several lines; since 2 it names models by their specification; 1 held the first model, which is no more."""
 
-READABLE = (1, 2)
+READABLE = (1, 2, 3)
+FIRST_MODEL = ""
+"""Stands for the specification of the first model, which had none."""
+
 KEY = "millrace"  # the one key of the metadata: safetensors writes several in random order
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = tensors.Arrays
 
 
 class SnapshotError(Exception):
@@ -34,11 +39,57 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     learning_rate: float
 
 
+class StoredLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line in a snapshot; its arrays have the line's number, from 0, and a dot before their names.
+
+    Attributes:
+        name: the line's name.
+        role: what it is watched for; null for the one that serves, which is the first.
+        origin: what it began with.
+        model: specification of its model.
+        classes: the classes in order of appearance.
+        trial: how it compares with the one that serves; null for that one.
+    """
+
+    name: str
+    role: Role | None = None
+    origin: Origin = Origin()
+    model: str
+    classes: list[str]
+    trial: Trial | None = None
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a snapshot says beside its arrays.
 
     Attributes:
         format: version of this format.
+        task: the model's task.
+        seq: number of the last log entry applied.
+        updated_at: time of the last label applied, epoch ms.
+        unicode: version of the Unicode database by which texts were taken apart; absent in format 1.
+        lines: the line that serves, and those that are watched.
+        quality: the prequential evaluation.
+        drift: what watches its errors; absent in older snapshots.
+        sha256: checksum over the arrays and the rest of the header, hexadecimal.
+    """
+
+    format: int = FORMAT
+    task: str
+    seq: int
+    updated_at: int
+    unicode: str | msgspec.UnsetType = msgspec.UNSET
+    lines: list[StoredLine]
+    quality: Evaluation
+    drift: Watch | msgspec.UnsetType = msgspec.UNSET
+    sha256: str = ""
+
+
+class OldHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a snapshot of one line, in formats 1 and 2, says beside its arrays.
+
+    Attributes:
+        format: version of the format.
         task: the model's task.
         line: the model's line.
         seq: number of the last log entry applied.
@@ -52,7 +103,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         sha256: checksum over the arrays and the rest of the header, hexadecimal.
     """
 
-    format: int = FORMAT
+    format: int
     task: str
     line: str
     seq: int
@@ -66,53 +117,78 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sha256: str = ""
 
 
+AnyHeader = Header | OldHeader
+
+
 def encode(header: Header, arrays: Arrays) -> bytes:
     """Return the snapshot's bytes: the same for the same state."""
     signed = msgspec.structs.replace(header, sha256=_checksum(header, arrays))
-    return safetensors.numpy.save(arrays, {KEY: msgspec.json.encode(signed).decode()})
+    return tensors.write(arrays, {KEY: msgspec.json.encode(signed).decode()})
 
 
 def decode(data: bytes) -> tuple[Header, Arrays]:
-    """Return what `encode` was given.
+    """Return what `encode` was given; a snapshot of an older format as it would be written now, with the format that it has.
 
     Raises:
         SnapshotError: if a single bit differs from what was written, or this version cannot read it.
     """
     header = _header(data)
     try:
-        arrays = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise SnapshotError(f"no safetensors file: {error}") from error
+        arrays = tensors.read(data)
+    except TensorsError as error:
+        raise SnapshotError(str(error)) from error
     if header.sha256 != _checksum(header, arrays):
         raise SnapshotError("the checksum does not fit: the bytes are corrupt")
-    return header, arrays
+    return (header, arrays) if isinstance(header, Header) else _upgraded(header, arrays)
 
 
-def specification_of(header: Header) -> str:
-    """Return the specification of the snapshot's model.
+def _upgraded(old: OldHeader, arrays: Arrays) -> tuple[Header, Arrays]:
+    specification = FIRST_MODEL if old.model is msgspec.UNSET else old.model
+    header = Header(
+        format=old.format,
+        task=old.task,
+        seq=old.seq,
+        updated_at=old.updated_at,
+        unicode=old.unicode,
+        lines=[StoredLine(name=old.line, model=specification, classes=old.classes)],
+        quality=old.quality,
+        drift=old.drift,
+    )
+    return header, prefixed(0, arrays)
+
+
+def prefixed(number: int, arrays: Arrays) -> Arrays:
+    """Return a line's arrays under their names in a snapshot."""
+    return {f"{number}.{name}": array for name, array in arrays.items()}
+
+
+def arrays_of(number: int, arrays: Arrays) -> Arrays:
+    """Return the arrays of a line of a snapshot under their own names."""
+    prefix = f"{number}."
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def must_be_computable(header: Header) -> None:
+    """Check that this version can go on with the snapshot's models.
 
     Raises:
-        ValueError: if this version does not compute that model; the log makes a new one.
+        ValueError: if it computes them no more, or otherwise; the log makes new ones.
     """
-    if header.model is msgspec.UNSET:
+    if any(line.model == FIRST_MODEL for line in header.lines):
         raise ValueError(f"format {header.format} holds the first model, which this version cannot go on with")
     if header.unicode not in (msgspec.UNSET, UNICODE):
         raise ValueError(f"its texts were taken apart by Unicode {header.unicode}, here it is {UNICODE}")
-    return header.model
 
 
-def _header(data: bytes) -> Header:
-    end = 8 + int.from_bytes(data[:8], "little")
-    if len(data) < 8 or end > len(data):
-        raise SnapshotError(f"no safetensors file: {len(data)} bytes end before its header does")
+def _header(data: bytes) -> AnyHeader:
     try:
-        text = msgspec.json.decode(data[8:end], type=dict[str, dict[str, Any]])["__metadata__"][KEY]
-        if not isinstance(text, str):
-            raise SnapshotError("its header is no text")
+        text = tensors.metadata_of(data)[KEY]
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
         if version not in READABLE:
             raise SnapshotError(f"format {version!r}; this version reads {READABLE}")
-        header = msgspec.json.decode(text, type=Header)
+        header = _decoded(text, version)
+    except TensorsError as error:
+        raise SnapshotError(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"unreadable header: {error}") from error
     except KeyError as error:
@@ -122,7 +198,11 @@ def _header(data: bytes) -> Header:
     return header
 
 
-def _checksum(header: Header, arrays: Arrays) -> str:
+def _decoded(text: str, version: object) -> AnyHeader:
+    return msgspec.json.decode(text, type=Header) if version == FORMAT else msgspec.json.decode(text, type=OldHeader)
+
+
+def _checksum(header: AnyHeader, arrays: Arrays) -> str:
     return checksum(msgspec.json.encode(msgspec.structs.replace(header, sha256="")), arrays)
 
 

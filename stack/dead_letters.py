@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +14,15 @@ import msgspec
 from schemas.parsing import encode
 from schemas.records import DeadLetter, Reason
 from schemas.settings import Settings, SettingsError, read_settings
-from schemas.topics import Topic
+from schemas.topics import FROM_OUTSIDE
 from stack.dead_letter_list import Choice, Place, as_line, as_page, parse_place, place_of, read_letters, reason_counts
 from stack.dead_letter_replay import Outcome, Replayer
 from stack.errors import StackError
 from stack.running_stack import settings_of
+from stack.times import moment
 from store.connect import KafkaUnavailable
 
 SHOWN = 100
-_UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class WrongChoice(StackError):
@@ -57,9 +54,9 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--topic", metavar="TOPIC", help="only those of events or of feedback")
+    parser.add_argument("--topic", metavar="TOPIC", help="only those of events, feedback or model-commands")
     parser.add_argument("--reason", choices=[reason.value for reason in Reason], metavar="REASON", help=f"one of {', '.join(Reason)}")
-    parser.add_argument("--since", type=_since, default=0, metavar="TIME", help="younger than 30s, 15m, 2h, 7d, or after an ISO 8601 time")
+    parser.add_argument("--since", type=moment, default=0, metavar="TIME", help="younger than 30s, 15m, 2h, 7d, or after an ISO 8601 time")
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
@@ -85,17 +82,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _since(text: str) -> int:
-    """Return the time, epoch ms, that an age or an ISO 8601 time names; one without a zone is UTC."""
-    if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        return int(time.time() * 1000) - int(age[1]) * _UNITS_MS[age[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither an age (30s, 15m, 2h, 7d) nor a time (2026-01-31T12:00)") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 def _reporting(command: Callable[[argparse.Namespace, Settings], int]) -> Callable[[argparse.Namespace], int]:
     """Return the command with its settings; what the user must act on becomes a message."""
 
@@ -112,10 +98,10 @@ def _reporting(command: Callable[[argparse.Namespace, Settings], int]) -> Callab
 
 def _choice(args: argparse.Namespace, settings: Settings) -> Choice:
     """Return the choice in the arguments; a topic may be given with or without the prefix."""
-    own = [settings.topic_prefix + topic for topic in (Topic.EVENTS, Topic.FEEDBACK)]
-    topic = settings.topic_prefix + args.topic if args.topic in (Topic.EVENTS, Topic.FEEDBACK) else args.topic
+    own = [settings.topic_prefix + topic for topic in FROM_OUTSIDE]
+    topic = settings.topic_prefix + args.topic if args.topic in FROM_OUTSIDE else args.topic
     if topic not in (None, *own):
-        raise WrongChoice(f"--topic {args.topic}: records are refused in {' and '.join(own)} only")
+        raise WrongChoice(f"--topic {args.topic}: records are refused in {', '.join(own)} only")
     return Choice(topic, args.reason, args.since)
 
 

@@ -77,14 +77,23 @@ class ArtifactFolder:
             ArtifactCorrupt: if its bytes do not have this SHA-256.
             InvalidAddress: if the address could leave the folder.
         """
-        try:
-            data = self._file(address).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise ArtifactMissing(address, f"not in {self.path}") from error
+        data = self.read(address)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
             raise ArtifactCorrupt(address, f"SHA-256 is {found}, announced was {sha256} ({len(data)} bytes)")
         return data
+
+    def read(self, address: str) -> bytes:
+        """Return the artifact's bytes, of which nobody has announced a checksum.
+
+        Raises:
+            ArtifactMissing: if there is none at this address.
+            InvalidAddress: if the address could leave the folder.
+        """
+        try:
+            return self._file(address).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise ArtifactMissing(address, f"not in {self.path}") from error
 
     def delete(self, address: str) -> None:
         """Remove the artifact; an absent one is no error."""

@@ -191,6 +191,7 @@ def test_no_pickle_is_loaded_without_leave(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_pickle_of_another_river_or_a_broken_one_is_refused() -> None:
     header, arrays = snapshots.decode(taught(NB, 5).snapshot())
+    arrays = snapshots.arrays_of(0, arrays)
     (array,) = arrays.values()
     for wrong, reason in (
         ({"pickle-river-0.1": array}, "it holds pickle-river-0.1, not pickle-river"),
@@ -198,6 +199,6 @@ def test_a_pickle_of_another_river_or_a_broken_one_is_refused() -> None:
         ({}, "it holds nothing"),
     ):
         with pytest.raises(SnapshotError, match=reason):
-            Replica.from_snapshot(snapshots.encode(header, wrong), allow_pickle=True)
+            Replica.from_snapshot(snapshots.encode(header, snapshots.prefixed(0, wrong)), allow_pickle=True)
         with pytest.raises(ValueError, match=reason):
             restore(NB, ["a"], wrong, allow_pickle=True)

@@ -14,33 +14,36 @@ from hypothesis import strategies as st
 from online_model import snapshots
 from online_model.characters import UNICODE
 from online_model.replica import Replica, SnapshotError
-from schemas.log import LabelEntry
+from schemas.log import Artifact, LabelEntry, Origin, ReleaseEntry
 from schemas.records import FeedbackRef, ModelVersion, Position, Served
 
 pytestmark = pytest.mark.unit
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+FINGERPRINTS = ["504bd4cf", "7f2b6585", "090556a4"]
+"""Of the lines in the fixture of format 3, their beginnings."""
 
 
 def taught(labels: int) -> Replica:
     replica = Replica("t", memory_mib=1, quality_window=3)
     for seq in range(1, labels + 1):
-        text = f"text {seq} ก"
-        replica.apply(
-            LabelEntry(
-                seq=seq,
-                task="t",
-                time=seq,
-                event_id=str(seq),
-                text=text,
-                meta={},
-                label=f"класс {seq % 3}",
-                weight=1.0,
-                served=Served(label=None, proba={}, classes=0, model=ModelVersion(line="base", seq=0)),
-                feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
-            )
-        )
+        replica.apply(lesson(seq))
     return replica
+
+
+def lesson(seq: int) -> LabelEntry:
+    return LabelEntry(
+        seq=seq,
+        task="t",
+        time=seq,
+        event_id=str(seq),
+        text=f"text {seq} ก",
+        meta={},
+        label=f"класс {seq % 3}",
+        weight=1.0,
+        served=Served(label=None, proba={}, classes=0, model=ModelVersion(line="base", seq=0)),
+        feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
+    )
 
 
 @functools.cache
@@ -48,11 +51,23 @@ def good() -> bytes:
     return taught(5).snapshot()
 
 
+def with_lines() -> Replica:
+    """Return a replica with a line that serves, the former one, and one that serves a share of the events."""
+    replica = taught(29)
+    origin = Origin(artifact=Artifact(address="t.releases/x", sha256="00", size_bytes=1), cut_seq=5)
+    common: dict[str, Any] = {"task": "t", "time": 1, "by": "me", "why": "", "origin": origin}
+    replica.apply(ReleaseEntry(**common, seq=30, line="r9-deadbeef", mode="split", share=0.25), brought=taught(9).model)
+    replica.apply(ReleaseEntry(**common, seq=31, line="r5-0badcafe"), brought=taught(5).model)
+    for seq in range(32, 37):
+        replica.apply(lesson(seq))
+    return replica
+
+
 def write_fixture() -> None:
     """Write the fixture of this version's format, and print what the test has to say of it: see tests/fixtures/README.md."""
-    replica = taught(30)
+    replica = with_lines()
     (FIXTURES / f"snapshot-format-{snapshots.FORMAT}.safetensors").write_bytes(replica.snapshot())
-    print(replica.fingerprint(), replica.predict("text 7 ก", top=3).proba)  # noqa: T201 - for whoever runs it
+    print([replica.fingerprint(line)[:8] for line in ("r5-0badcafe", "base", "r9-deadbeef")])  # noqa: T201 - for whoever runs it
 
 
 def test_round_trip() -> None:
@@ -65,7 +80,7 @@ def test_round_trip() -> None:
 
 def test_a_new_model_has_a_small_snapshot() -> None:
     data = Replica("t").snapshot()
-    assert len(data) < 1100
+    assert len(data) < 1300
     assert Replica.from_snapshot(data).fingerprint() == Replica("t").fingerprint()
 
 
@@ -100,10 +115,10 @@ def test_a_safetensors_file_of_others_is_refused_with_the_reason() -> None:
         Replica.from_snapshot(safetensors.numpy.save({"x": np.zeros(3)}, {"format": "np"}))
 
 
-@pytest.mark.parametrize("version", [0, 3, -1, 2**63])
+@pytest.mark.parametrize("version", [0, 4, -1, 2**63])
 def test_another_version_is_refused_with_the_reason(version: int) -> None:
     header, arrays = snapshots.decode(good())
-    with pytest.raises(SnapshotError, match=rf"format {version}; this version reads \(1, 2\)"):
+    with pytest.raises(SnapshotError, match=rf"format {version}; this version reads \(1, 2, 3\)"):
         snapshots.decode(snapshots.encode(msgspec.structs.replace(header, format=version), arrays))
 
 
@@ -135,9 +150,68 @@ def test_an_intact_header_that_says_what_cannot_be_is_refused(changes: dict[str,
     header, arrays = snapshots.decode(good())
     fields = msgspec.to_builtins(header)
     for name, value in changes.items():
-        fields[name] = {**fields[name], **value} if isinstance(value, dict) else value
+        where = fields["lines"][0] if name in fields["lines"][0] else fields
+        where[name] = {**where[name], **value} if isinstance(value, dict) else value
     with pytest.raises(SnapshotError):
         Replica.from_snapshot(snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays))
+
+
+@functools.cache
+def several() -> bytes:
+    return with_lines().snapshot()
+
+
+LIES: list[tuple[int, dict[str, Any]]] = [
+    (0, {"role": "former"}),
+    (0, {"trial": {"line": "r5-0badcafe", "role": "former", "champion": "r5-0badcafe", "since_seq": 1}}),
+    (1, {"role": None}),
+    (1, {"trial": None}),
+    (1, {"role": "shadow"}),
+    (1, {"name": "r9-deadbeef"}),
+    (1, {"name": "z"}),
+    (1, {"model": "softmax?memory_mib=2"}),
+    (2, {"classes": ["a"]}),
+    (2, {"name": "r5-0badcafe"}),
+]
+
+
+@pytest.mark.parametrize(("number", "changes"), LIES)
+def test_lines_that_no_replica_has_are_refused(number: int, changes: dict[str, Any]) -> None:
+    header, arrays = snapshots.decode(several())
+    fields = msgspec.to_builtins(header)
+    fields["lines"][number] |= changes
+    with pytest.raises(SnapshotError):
+        Replica.from_snapshot(
+            snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays), model=Replica("t", memory_mib=1).model.specification
+        )
+
+
+@pytest.mark.parametrize("changes", [{"labels": -1}, {"only_line": 99}, {"champion": "x"}, {"line": "x"}, {"line_log_loss": -1.0}])
+def test_a_trial_that_cannot_have_come_about_is_refused(changes: dict[str, Any]) -> None:
+    header, arrays = snapshots.decode(several())
+    fields = msgspec.to_builtins(header)
+    fields["lines"][2]["trial"] |= changes
+    with pytest.raises(SnapshotError, match="a trial that cannot have come about"):
+        Replica.from_snapshot(snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays))
+
+
+def test_too_many_lines_no_line_and_arrays_of_none_are_refused() -> None:
+    header, arrays = snapshots.decode(several())
+    for lines in ([], [*header.lines, *header.lines], [header.lines[n] for n in (0, 2, 1)]):
+        with pytest.raises(SnapshotError, match="no replica has lines"):
+            Replica.from_snapshot(snapshots.encode(msgspec.structs.replace(header, lines=lines), arrays))
+    with pytest.raises(SnapshotError, match="belong to no line"):
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"3.rows": arrays["0.rows"]}))
+    with pytest.raises(SnapshotError, match="is missing"):
+        Replica.from_snapshot(snapshots.encode(header, {n: a for n, a in arrays.items() if n != "2.weights"}))
+
+
+@given(st.data())
+def test_a_flipped_bit_in_any_line_is_refused(data: st.DataObject) -> None:
+    flipped = bytearray(several())
+    flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(SnapshotError):
+        Replica.from_snapshot(bytes(flipped))
 
 
 def with_header(text: str) -> bytes:
@@ -152,16 +226,16 @@ def with_header(text: str) -> bytes:
         "null",
         "2",
         "{}",
-        '{"format":2}',
-        '{"format":2.0}',
+        '{"format":3}',
+        '{"format":3.0}',
         '{"format":true}',
-        '{"format":[2]}',
+        '{"format":[3]}',
         '{"format":' + "9" * 5000 + "}",
-        '{"format":2,"task":"\\ud800"}',
+        '{"format":3,"task":"\\ud800"}',
         "[" * 200_000,
         '{"format":' * 50_000,
-        '{"format":2,"x":' + "[" * 5000 + "]" * 5000 + "}",
-        '{"format":2,"task":"' + "x" * 1_000_000,
+        '{"format":3,"x":' + "[" * 5000 + "]" * 5000 + "}",
+        '{"format":3,"task":"' + "x" * 1_000_000,
     ],
 )
 def test_a_header_that_is_none_is_refused(text: str) -> None:
@@ -194,7 +268,7 @@ def test_a_header_of_another_length_is_refused(length: int) -> None:
 def test_a_table_of_contents_that_lies_is_refused(name: str, lie: dict[str, Any]) -> None:
     end = 8 + int.from_bytes(good()[:8], "little")
     contents = json.loads(good()[8:end])
-    contents[name] |= lie
+    contents[f"0.{name}"] |= lie
     header = json.dumps(contents).encode()
     with pytest.raises(SnapshotError):
         Replica.from_snapshot(len(header).to_bytes(8, "little") + header + good()[end:])
@@ -203,27 +277,40 @@ def test_a_table_of_contents_that_lies_is_refused(name: str, lie: dict[str, Any]
 def test_the_fixture_of_format_1_is_read_and_cannot_go_on() -> None:
     data = (FIXTURES / "snapshot-format-1.safetensors").read_bytes()
     header, arrays = snapshots.decode(data)
-    assert (header.format, header.task, header.line, header.seq, header.quality.labels) == (1, "t", "base", 5, 5)
-    assert header.classes == ["класс 1", "класс 2", "класс 0"]
-    assert header.settings == snapshots.ModelSettings(memory_mib=1, learning_rate=0.2)
+    assert (header.format, header.task, header.seq, header.quality.labels) == (1, "t", 5, 5)
+    assert [(line.name, line.classes) for line in header.lines] == [("base", ["класс 1", "класс 2", "класс 0"])]
     assert {name: (array.dtype.name, array.shape) for name, array in arrays.items()} == {
-        "rows": ("uint32", (43,)),
-        "weights": ("float32", (43, 3)),
-        "squares": ("float32", (43, 3)),
+        "0.rows": ("uint32", (43,)),
+        "0.weights": ("float32", (43, 3)),
+        "0.squares": ("float32", (43, 3)),
     }
     with pytest.raises(SnapshotError, match="format 1 holds the first model, which this version cannot go on with"):
         Replica.from_snapshot(data)
+    with pytest.raises(SnapshotError, match="format 1 holds the first model, which this version cannot go on with"):
+        Replica.from_snapshot(data, model="softmax")
 
 
 def test_the_fixture_of_format_2_is_the_model_that_this_version_would_make() -> None:
     """If the engine learns something else from the same log, snapshot + log is no longer the model: a new format is due, and a fixture."""
     data = (FIXTURES / "snapshot-format-2.safetensors").read_bytes()
     replica = Replica.from_snapshot(data)
-    assert (replica.task, replica.seq, replica.quality.labels, len(replica.model.classes)) == ("t", 30, 30, 3)
+    assert (replica.task, replica.line, replica.seq, replica.quality.labels, len(replica.model.classes)) == ("t", "base", 30, 30, 3)
     assert replica.fingerprint() == "2fe529299b31a295dc33f474c4d48e1c9f70dc1b0a42efa03b6ebd589784ebd0"
     assert replica.predict("text 7 ก", top=3).proba == {"класс 1": 0.358072, "класс 0": 0.333366, "класс 2": 0.308562}
+    assert replica.snapshot() == taught(30).snapshot()
+
+
+def test_the_fixture_of_format_3_is_the_replica_that_this_version_would_make() -> None:
+    data = (FIXTURES / "snapshot-format-3.safetensors").read_bytes()
+    replica = Replica.from_snapshot(data)
+    assert (replica.task, replica.line, replica.seq, replica.missing) == ("t", "r5-0badcafe", 36, frozenset())
+    assert [(t.line, t.role, t.since_seq, t.labels) for t in replica.trials()] == [
+        ("base", "former", 31, 5),
+        ("r9-deadbeef", "split", 31, 5),
+    ]
+    assert [replica.fingerprint(line)[:8] for line in ("r5-0badcafe", "base", "r9-deadbeef")] == FINGERPRINTS
     assert replica.snapshot() == data
-    assert taught(30).snapshot() == data
+    assert with_lines().snapshot() == data
 
 
 @pytest.mark.parametrize(
@@ -242,21 +329,21 @@ def test_the_fixture_of_format_2_is_the_model_that_this_version_would_make() -> 
 def test_intact_bytes_that_are_no_model_are_refused(changes: snapshots.Arrays, reason: str) -> None:
     header, arrays = snapshots.decode(good())
     with pytest.raises(SnapshotError, match=reason):
-        Replica.from_snapshot(snapshots.encode(header, arrays | changes))
+        Replica.from_snapshot(snapshots.encode(header, arrays | snapshots.prefixed(0, changes)))
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 12, 13, 23])
 @pytest.mark.parametrize("value", [-1.0, -1e8, -1e300, 1e9, 0.001])
 def test_a_calibrator_that_nobody_can_have_learned_is_refused(place: int, value: float) -> None:
     header, arrays = snapshots.decode(good())
-    changed = arrays["calibrator"].copy()
+    changed = arrays["0.calibrator"].copy()
     changed[place] = value
     # Curves are from -4 to 4, evidence grows without bound.
     if (place in {1, 13, 23} and value > 100) or (place in {2, 12} and abs(value) < 4):
-        Replica.from_snapshot(snapshots.encode(header, arrays | {"calibrator": changed}))
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"0.calibrator": changed}))
         return
     with pytest.raises(SnapshotError, match="'calibrator' holds numbers that nobody can have learned"):
-        Replica.from_snapshot(snapshots.encode(header, arrays | {"calibrator": changed}))
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"0.calibrator": changed}))
 
 
 def test_a_snapshot_of_another_model_is_refused_before_anything_of_it_is_loaded() -> None:
@@ -268,20 +355,20 @@ def test_a_snapshot_of_another_model_is_refused_before_anything_of_it_is_loaded(
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_are_refused(name: str, value: float) -> None:
     header, arrays = snapshots.decode(good())
-    changed = arrays[name].copy()
+    changed = arrays[f"0.{name}"].copy()
     changed.flat[7] = value
     with pytest.raises(SnapshotError, match=f"'{name}' holds numbers that nobody can have learned"):
-        Replica.from_snapshot(snapshots.encode(header, arrays | {name: changed}))
+        Replica.from_snapshot(snapshots.encode(header, arrays | {f"0.{name}": changed}))
 
 
 @pytest.mark.parametrize("name", ["rows", "weights", "squares", "calibrator", "counts"])
 def test_a_missing_array_is_refused(name: str) -> None:
     header, arrays = snapshots.decode(good())
     with pytest.raises(SnapshotError, match=f"'{name}' is missing"):
-        Replica.from_snapshot(snapshots.encode(header, {n: a for n, a in arrays.items() if n != name}))
+        Replica.from_snapshot(snapshots.encode(header, {n: a for n, a in arrays.items() if n != f"0.{name}"}))
 
 
 def test_rows_outside_the_table_are_refused() -> None:
     header, arrays = snapshots.decode(good())
     with pytest.raises(SnapshotError, match=r"row \d+ of \d+"):
-        Replica.from_snapshot(snapshots.encode(header, arrays | {"rows": arrays["rows"] | np.uint32(2**20)}))
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"0.rows": arrays["0.rows"] | np.uint32(2**20)}))
