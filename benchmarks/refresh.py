@@ -19,7 +19,7 @@ import msgspec
 from batch_model.fit import FitOptions, fit
 from batch_model.rows import LabelledText
 from online_model.models import OwnModel, TextModel
-from stack.source_files import Row, read_rows
+from store.labelled_files import Row, read_rows
 
 BASELINES = "baselines.md"
 FASTTEXT, SVM = "fastText (test)", "TF-IDF SVM (test)"
