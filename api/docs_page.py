@@ -28,6 +28,7 @@ PAGE = """<!doctype html>
 const examples = {
   "/v1/events": '{"text": "where is my order #42?"}',
   "/v1/feedback": '{"event_id": "…", "label": "delivery"}',
+  "/v1/models/{line}/split": '{"by": "…", "why": "…", "share": 0.1}',
 };
 const make = (tag, text, parent, set = {}) => {
   const node = Object.assign(document.createElement(tag), set);
@@ -50,7 +51,7 @@ const show = (path, verb, operation) => {
     make("span", " " + (parameter.description || ""), row);
     return { parameter, input };
   });
-  const body = operation.requestBody ? make("textarea", examples[path] || "{}", form, { rows: 4 }) : null;
+  const body = operation.requestBody ? make("textarea", examples[path] || '{"by": "…", "why": "…"}', form, { rows: 4 }) : null;
   make("button", "Send", form);
   const result = make("pre", null, box, { hidden: true });
   form.addEventListener("submit", async (submitted) => {
@@ -58,7 +59,7 @@ const show = (path, verb, operation) => {
     const query = new URLSearchParams();
     let url = path;
     for (const { parameter, input } of fields) {
-      if (parameter.in === "path") url = url.replace(/[{]event_id(:path)?[}]/, encodeURIComponent(input.value));
+      if (parameter.in === "path") url = url.replace(new RegExp(`[{]${parameter.name}(:path)?[}]`), encodeURIComponent(input.value));
       else if (input.value !== "") query.set(parameter.name, input.value);
     }
     url = url.slice(1) + (query.size ? "?" + query : "");

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import views
+from api import asked, model_views, views
 from api.problems import ProblemBody
 from schemas.records import Event, Feedback
 
@@ -18,6 +18,14 @@ _TYPES: list[type[msgspec.Struct]] = [
     ProblemBody,
     Event,
     Feedback,
+    asked.Change,
+    asked.Rollback,
+    asked.Split,
+    model_views.CommandView,
+    model_views.HistoryView,
+    model_views.LineDetail,
+    model_views.ModelAtView,
+    model_views.ModelsView,
     views.Accepted,
     views.CountsView,
     views.PartView,

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from store.connect import KafkaUnavailable, RedisUnavailable
+from store.model_feed import NotReadYet
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -81,6 +82,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RedisUnavailable)
     @app.exception_handler(KafkaUnavailable)
+    @app.exception_handler(NotReadYet)
     def away(_: Request, error: Exception) -> Response:
         return answer(Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
 

@@ -13,9 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from api.problems import MEDIA_TYPE
 from api.publisher import Publisher
 from api.readiness import Readiness
+from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.releases import ReleaseFolder
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Services:
     reader: RedisReader
     publisher: Publisher
     readiness: Readiness
+    feed: ModelFeed
+    releases: ReleaseFolder
+    sent: Sent
 
 
 def services(request: Request) -> Services:
@@ -76,10 +82,11 @@ def answers(view: type[msgspec.Struct], *errors: int, status: int = 200) -> dict
 
 _ERRORS: Mapping[int, str] = {
     400: "The body is no JSON.",
-    404: "Redis knows nothing of this event (any more).",
+    404: "There is no such thing (any more); `detail` says what was looked for.",
+    409: "The learner refused it; `detail` says why.",
     413: "The body, or a record, is too large.",
     422: "A field is wrong; `errors` names it.",
-    503: "Kafka or Redis is away; `detail` says what to do.",
+    503: "Kafka or Redis is away, or the model log is still being read; `detail` says what to do.",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State
+from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
 from store.keys import Granularity
 from store.reader import Bucket, Page, confidence
 from store.receipt import Receipt
@@ -92,7 +92,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityView(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores of the served predictions, the drift alarms they have raised, and how many labels are in each state.
+    """Prequential scores of the served predictions, their drift alarms, the lines that are watched, and how many labels are in each state.
 
     The model is null before the first label, the scores before the first label that scores one (imported labels teach and score nothing).
     """
@@ -105,6 +105,7 @@ class QualityView(msgspec.Struct, frozen=True, kw_only=True):
     window_size: int | None
     alarms: int = 0
     last_alarm: Drift | None = None
+    trials: list[Trial] = []
     label_states: dict[str, int]
 
 
@@ -201,5 +202,6 @@ def quality_view(task: str, quality: Quality | None, label_states: dict[str, int
         window_size=quality.window_size,
         alarms=quality.alarms,
         last_alarm=quality.last_alarm,
+        trials=quality.trials,
         label_states=states,
     )

@@ -23,9 +23,9 @@ from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.generator import generate
 from stack.schedule import Plan
 from stack.sender import Replay
-from stack.source_files import Row
 from store.committed import end_offsets
 from store.connect import RedisUnavailable, connect_redis
+from store.labelled_files import Row
 from store.reader import RedisReader
 
 SAMPLE_S = 5.0

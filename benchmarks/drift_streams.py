@@ -12,7 +12,7 @@ import msgspec
 from online_model.models import build
 from online_model.specification import OWN
 from stack.generator import generate
-from stack.source_files import Row, read_rows
+from store.labelled_files import Row, read_rows
 
 LONGEST = 10_000
 RAMP = 1000

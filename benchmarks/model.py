@@ -22,7 +22,7 @@ import pandas as pd  # type: ignore[import-untyped]  # it has no types of its ow
 from benchmarks.contenders import RIVER, WABBIT, contenders, own
 from online_model.softmax import HashedSoftmax, warm_up
 from stack.generator import generate
-from stack.source_files import Row, read_rows
+from store.labelled_files import Row, read_rows
 
 SETS = ("snips7", "us_airline", "banking77")
 GOALS = {("predict", RIVER): 5.0, ("predict", WABBIT): 2.0, ("learn", RIVER): 1.0}

@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings
 from schemas.settings import PREFIX, Settings
 from schemas.topics import Topic, TopicSpec, topic_specs
+from schemas.worker_settings import WorkerSettings
 
 TOPIC_KEYS: dict[Topic, str] = {
     Topic.EVENTS: "`event_id`",
@@ -62,32 +64,50 @@ def topics_page(schemas: Mapping[Topic, Mapping[str, Any]]) -> str:
 
 def settings_page() -> str:
     """Return the page of the settings: name, default, rule, meaning."""
-    lines = [
-        "# Settings",
-        "",
-        _GENERATED,
-        "",
-        "Read once, at start, from environment variables; lists are comma-separated. All that is wrong is reported at once.",
-        "",
-        "| variable | default | rule | meaning |",
-        "|---|---|---|---|",
-    ]
-    meanings = setting_meanings()
-    properties = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
-    for field in msgspec.structs.fields(Settings):
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            _GENERATED,
+            "",
+            "Read once, at start, from environment variables; lists are comma-separated. All that is wrong is reported at once.",
+            "",
+            *_settings_table(Settings, PREFIX),
+            "",
+            "## The refresh",
+            "",
+            "Read when a refresh starts ([refresh.md](refresh.md)); its flags go before them.",
+            "",
+            *_settings_table(RefreshSettings, REFRESH_PREFIX),
+            "",
+            "## When a refresh starts by itself, and alerts",
+            "",
+            "Read by the worker ([releases.md](releases.md)), which runs when at least one of them asks for something.",
+            "",
+            *_settings_table(WorkerSettings, REFRESH_PREFIX),
+            "",
+        ]
+    )
+
+
+def _settings_table(kind: type[msgspec.Struct], prefix: str) -> list[str]:
+    lines = ["| variable | default | rule | meaning |", "|---|---|---|---|"]
+    meanings = setting_meanings(kind)
+    properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
+    for field in msgspec.structs.fields(kind):
         default = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         shown = f"`{default}`" if default else "empty"
-        lines.append(f"| `{PREFIX}{field.name.upper()}` | {shown} | {describe(properties[field.name])} | {meanings.get(field.name, '')} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"| `{prefix}{field.name.upper()}` | {shown} | {describe(properties[field.name])} | {meanings.get(field.name, '')} |")
+    return lines
 
 
-def setting_meanings() -> dict[str, str]:
-    """Return what the docstring of `Settings` says of each field.
+def setting_meanings(kind: type[msgspec.Struct] = Settings) -> dict[str, str]:
+    """Return what the docstring of a struct of settings says of each field.
 
     >>> setting_meanings()["kafka"]
     'bootstrap servers, `host:port,…`.'
     """
-    attributes = (inspect.getdoc(Settings) or "").partition("Attributes:\n")[2]
+    attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", attributes, flags=re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from schemas.records import DEFAULT_TASK, TaskName
 PREFIX = "MILLRACE_"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+S = TypeVar("S", bound=msgspec.Struct)
+
 DriftDetector = Literal["adwin", "ddm", "hddm_a", "page_hinkley", "none"]
 
 
@@ -115,7 +117,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     schemas.settings.SettingsError: MILLRACE_QUALITY_WINDOW='0': Expected `int` >= 1
     MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}\Z' - at `$[0]`
     """
-    fields = {PREFIX + f.name.upper(): f for f in msgspec.structs.fields(Settings)}
+    return read_prefixed(environment, Settings, PREFIX)
+
+
+def read_prefixed(environment: Mapping[str, str], kind: type[S], prefix: str) -> S:
+    """Return the settings of `kind` in `environment`: of each field the variable `prefix` + its name in capitals.
+
+    Raises:
+        SettingsError: naming every variable that is wrong, and why.
+    """
+    fields = {prefix + f.name.upper(): f for f in msgspec.structs.fields(kind)}
     values: dict[str, object] = {}
     problems: list[str] = []
     for name, text in sorted(environment.items()):
@@ -127,7 +138,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
                 problems.append(f"{name}={text!r}: {error}")
     if problems:
         raise SettingsError("\n".join(problems))
-    return msgspec.convert(values, Settings)
+    return msgspec.convert(values, kind)
 
 
 def _convert(text: str, field: msgspec.structs.FieldInfo) -> object:
@@ -141,5 +152,10 @@ def as_environment(settings: Settings) -> dict[str, str]:
     >>> read_settings(as_environment(Settings(tasks=("a", "b")))) == Settings(tasks=("a", "b"))
     True
     """
+    return to_environment(settings, PREFIX)
+
+
+def to_environment(settings: msgspec.Struct, prefix: str) -> dict[str, str]:
+    """Return the variables that `read_prefixed` reads these settings from."""
     values = msgspec.structs.asdict(settings)
-    return {PREFIX + k.upper(): ",".join(v) if isinstance(v, tuple) else str(v) for k, v in values.items()}
+    return {prefix + k.upper(): ",".join(v) if isinstance(v, tuple) else str(v) for k, v in values.items()}

@@ -12,7 +12,20 @@ from pathlib import Path
 import msgspec
 
 from schemas.settings import PREFIX
-from stack import audit, dead_letters, demo, evaluate, import_labels, job_command, replay
+from stack import (
+    audit,
+    data_command,
+    dead_letters,
+    demo,
+    evaluate,
+    import_labels,
+    job_command,
+    model_files,
+    models_command,
+    refresh_command,
+    registry_command,
+    replay,
+)
 from stack.embedded import Stack
 from stack.errors import NotRunning, StackError
 from stack.folders import DataFolder, default_data_dir
@@ -66,8 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_parser(commands)
     import_labels.add_parser(commands)
     evaluate.add_parser(commands)
+    model_files.add_parser(commands)
+    data_command.add_parser(commands)
+    refresh_command.add_parser(commands)
+    registry_command.add_parser(commands)
     audit.add_parser(commands)
     dead_letters.add_parser(commands)
+    models_command.add_parser(commands)
     return parser
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,10 @@ from stack.dead_letter_list import Choice, Place, as_line, as_page, parse_place,
 from stack.dead_letter_replay import Outcome, Replayer
 from stack.errors import StackError
 from stack.running_stack import settings_of
+from stack.times import moment
 from store.connect import KafkaUnavailable
 
 SHOWN = 100
-_UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class WrongChoice(StackError):
@@ -59,7 +56,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", metavar="TOPIC", help="only those of events, feedback or model-commands")
     parser.add_argument("--reason", choices=[reason.value for reason in Reason], metavar="REASON", help=f"one of {', '.join(Reason)}")
-    parser.add_argument("--since", type=_since, default=0, metavar="TIME", help="younger than 30s, 15m, 2h, 7d, or after an ISO 8601 time")
+    parser.add_argument("--since", type=moment, default=0, metavar="TIME", help="younger than 30s, 15m, 2h, 7d, or after an ISO 8601 time")
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
@@ -83,17 +80,6 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of records")
     return int(text)
-
-
-def _since(text: str) -> int:
-    """Return the time, epoch ms, that an age or an ISO 8601 time names; one without a zone is UTC."""
-    if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        return int(time.time() * 1000) - int(age[1]) * _UNITS_MS[age[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither an age (30s, 15m, 2h, 7d) nor a time (2026-01-31T12:00)") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _reporting(command: Callable[[argparse.Namespace, Settings], int]) -> Callable[[argparse.Namespace], int]:

@@ -31,7 +31,7 @@ from stack.replay import (
 )
 from stack.report import Report
 from stack.running_stack import probe_of
-from stack.source_files import BadLine, Row
+from store.labelled_files import BadLine, Row
 
 GENERATED = "generated"
 EVENTS = 20_000

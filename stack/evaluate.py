@@ -30,7 +30,7 @@ from stack.evaluation_page import write_page
 from stack.evaluation_report import Evaluated, Scores
 from stack.live_table import percent
 from stack.replay import SkippedLines, check_writable, count
-from stack.source_files import SourceError
+from store.labelled_files import SourceError
 
 EVENTS = 20_000
 _SHOWN_EVERY = 100

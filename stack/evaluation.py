@@ -21,7 +21,7 @@ from schemas.records import FeedbackRef, Position, Served
 from schemas.settings import Settings
 from stack.evaluation_data import Data
 from stack.evaluation_report import Alarm, CurvePoint, Evaluated, PrequentialScores, Scores
-from stack.source_files import Row
+from store.labelled_files import Row
 
 TASK = "evaluate"
 TOP = 500

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from stack.generator import generate
-from stack.source_files import BadLine, Row, SourceError, read_rows
+from store.labelled_files import BadLine, Row, SourceError, read_rows
 
 GENERATED = "generated"
 """Stands for the generated stream in place of a file's name."""

@@ -6,10 +6,11 @@ from itertools import groupby
 from pathlib import Path
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from stack import evaluation_charts as charts
+from online_model import charts
 from stack.evaluation import Run
+from stack.evaluation_charts import learning_curves
 from stack.evaluation_report import Evaluated
 
 PAIRS = 10
@@ -30,7 +31,7 @@ class FilePart(msgspec.Struct, frozen=True):
 
     name: str
     reports: list[Evaluated]
-    curve: charts.Curve
+    curve: charts.LineChart
     models: list[ModelPart]
 
 
@@ -42,15 +43,15 @@ def write_page(path: Path, runs: list[Run]) -> None:
 def page(runs: list[Run]) -> str:
     """Return the page; what files and models are called is text in it, never markup."""
     parts = [_file_part(name, list(group)) for name, group in groupby(runs, key=lambda run: run.report.file)]
-    environment = Environment(
-        loader=PackageLoader("stack", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("evaluation_page.html").render(files=parts, charts=charts, first=runs[0].report)
+    loader = ChoiceLoader([PackageLoader("stack", ""), PackageLoader("online_model", "")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["charts"] = charts
+    return environment.get_template("evaluation_page.html").render(files=parts, first=runs[0].report)
 
 
 def _file_part(name: str, runs: list[Run]) -> FilePart:
     reports = [run.report for run in runs]
-    return FilePart(name, reports, charts.learning_curves(reports), [_model_part(number, run) for number, run in enumerate(runs)])
+    return FilePart(name, reports, learning_curves(reports), [_model_part(number, run) for number, run in enumerate(runs)])
 
 
 def _model_part(number: int, run: Run) -> ModelPart:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from stack.generator_words import CLASS_WORDS, FILLER, LANGUAGES, PRODUCTS
-from stack.source_files import Row
+from store.labelled_files import Row
 
 NEW_CLASS = "returns"
 CLASSES = tuple(CLASS_WORDS)

@@ -27,8 +27,8 @@ from stack.imported import Imported, Progress, follow
 from stack.outbox import DeliveryError, Outbox
 from stack.replay import INTERRUPTED, USER_ERRORS, SkippedLines, count, first_row_checked, stopped_by_signals, task_name
 from stack.running_stack import settings_of
-from stack.source_files import BadLine, Row, SourceError
 from store.committed import end_offsets
+from store.labelled_files import BadLine, Row, SourceError
 
 SOURCE = "import"
 _ID_FIELDS = ("event_id", "id")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
-from typing import BinaryIO
 
 from stack.errors import AlreadyRunning
+from store.file_lock import FileLock, LockHeld
 
 
 class FolderLock:
@@ -14,7 +13,7 @@ class FolderLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
+        self._lock = FileLock(path)
 
     def acquire(self) -> None:
         """Take it.
@@ -22,27 +21,15 @@ class FolderLock:
         Raises:
             AlreadyRunning: if another process holds it.
         """
-        file = self._path.open("ab")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
+            self._lock.acquire()
+        except LockHeld:
             raise AlreadyRunning(f"A stack runs already on the data folder {self._path.parent.parent}.") from None
-        self._file = file
 
     def release(self) -> None:
         """Give it back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._lock.release()
 
     def is_held(self) -> bool:
         """Whether any process holds it."""
-        if not self._path.exists():
-            return False
-        try:
-            self.acquire()
-        except AlreadyRunning:
-            return True
-        self.release()
-        return False
+        return self._lock.holder() is not None

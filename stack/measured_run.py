@@ -19,8 +19,8 @@ from stack.report_topics import Run
 from stack.sampling import Sampler, StackProbe
 from stack.schedule import Plan
 from stack.sender import Replay, Sent
-from stack.source_files import BadLine, Row
 from stack.watch import Status, Watch
+from store.labelled_files import BadLine, Row
 
 PATIENCE_S = 60.0
 OUTAGE_S = 600.0

@@ -24,8 +24,8 @@ from stack.sampling import StackProbe
 from stack.schedule import Plan
 from stack.sender import Replay, Sent
 from stack.sent_ledger import LedgerError
-from stack.source_files import BadLine, Row, SourceError, read_rows
 from store.connect import KafkaUnavailable, RedisUnavailable
+from store.labelled_files import BadLine, Row, SourceError, read_rows
 
 BAD_LINES_SHOWN = 5
 FAULT_SHARE = 0.2

@@ -16,7 +16,7 @@ import msgspec
 
 from schemas.records import DEFAULT_TASK, Event, Feedback
 from schemas.topics import Topic
-from stack.source_files import Row
+from store.labelled_files import Row
 
 LABEL_SOURCE = "replay"
 NEAR = 3

@@ -15,8 +15,8 @@ from schemas.topics import Topic
 from stack.outbox import DeliveryError, Outbox
 from stack.schedule import Plan, sends
 from stack.sent_ledger import SentLedger
-from stack.source_files import BadLine, Row
 from store.committed import end_offsets
+from store.labelled_files import BadLine, Row
 
 PROGRESS_S = 1.0
 _SHORTEST_SLEEP_S = 0.0005

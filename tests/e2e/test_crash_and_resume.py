@@ -27,8 +27,8 @@ from stack.audit import audit
 from stack.embedded import Stack
 from stack.generator import generate
 from stack.import_labels import import_id
-from stack.source_files import Row, read_rows
 from store.committed import end_offsets, read_committed
+from store.labelled_files import Row, read_rows
 from store.model_log import ModelLogReader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

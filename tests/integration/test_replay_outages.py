@@ -23,8 +23,8 @@ from stack.measured_run import MeasuredRun, Moment
 from stack.process import Part
 from stack.schedule import Plan
 from stack.sender import Replay, Sent
-from stack.source_files import Row
 from store.committed import end_offsets, read_committed
+from store.labelled_files import Row
 from tests.integration.played_jobs import Jobs, playing
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]

@@ -23,9 +23,9 @@ from stack.outbox import DeliveryError
 from stack.report import Report
 from stack.schedule import Plan
 from stack.sender import Replay
-from stack.source_files import Row
 from store.committed import read_committed
 from store.connect import KafkaUnavailable, connect_redis
+from store.labelled_files import Row
 from store.writer import RedisWriter
 from tests.integration.played_jobs import Jobs, playing
 

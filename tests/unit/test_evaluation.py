@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from stack.evaluation import Run, evaluate, learning_curve
 from stack.evaluation_data import Choice, Data, load
 from stack.generator import generate
-from stack.source_files import BadLine, Row, SourceError
+from store.labelled_files import BadLine, Row, SourceError
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ from schemas.settings import Settings
 from stack.cli import main
 from stack.import_labels import Plan, import_id, to_label
 from stack.imported import Imported
-from stack.source_files import Row
+from store.labelled_files import Row
 
 pytestmark = pytest.mark.unit
 

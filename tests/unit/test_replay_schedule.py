@@ -18,8 +18,8 @@ from stack import replay
 from stack.measured_run import Patience, unfinished
 from stack.schedule import LABEL_SOURCE, LATER_S, NEAR, Plan, Send, sends
 from stack.sender import Sent, new_run_id
-from stack.source_files import Row
 from stack.watch import Status
+from store.labelled_files import Row
 
 pytestmark = pytest.mark.unit
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reference import setting_meanings, settings_page
+from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings, read_refresh_settings, refresh_environment
 from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
 
 pytestmark = pytest.mark.unit
@@ -77,6 +78,25 @@ def test_a_switch_is_read_as_it_is_written_and_passes_through_the_environment(sa
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().kafka = "elsewhere:1"  # type: ignore[misc]  # that it cannot be done is the point
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(RefreshSettings), ids=lambda field: field.name)
+def test_every_setting_of_the_refresh_is_documented(field: msgspec.structs.FieldInfo) -> None:
+    assert setting_meanings(RefreshSettings)[field.name]
+    assert f"`{REFRESH_PREFIX}{field.name.upper()}`" in settings_page()
+
+
+def test_the_settings_of_the_refresh_are_read_apart_from_the_others_and_all_errors_at_once() -> None:
+    assert read_refresh_settings({"MILLRACE_TASKS": "Upper"}) == RefreshSettings()
+    assert read_settings({"MILLRACE_REFRESH_MODE": "nonsense"}) == Settings()
+    with pytest.raises(SettingsError) as caught:
+        read_refresh_settings({"MILLRACE_REFRESH_MODE": "nonsense", "MILLRACE_REFRESH_SHARE": "1"})
+    assert [line.partition("=")[0] for line in str(caught.value).splitlines()] == ["MILLRACE_REFRESH_MODE", "MILLRACE_REFRESH_SHARE"]
+
+
+def test_the_settings_of_the_refresh_pass_through_the_environment_of_another_process() -> None:
+    settings = RefreshSettings(window_labels=5, cases="cases.jsonl", mode="split", share=0.25, gate_error=0.001)
+    assert read_refresh_settings(refresh_environment(settings)) == settings
 
 
 def test_every_setting_is_documented() -> None:

@@ -12,7 +12,7 @@ from schemas.parsing import RejectRecord, dead_letter
 from schemas.records import DeadLetter, Position, Reason
 from stack.cli import main
 from stack.dead_letter_list import Choice, Place, as_line, as_page, parse_place, reason_counts, visible
-from stack.dead_letters import _since
+from stack.times import moment
 
 pytestmark = pytest.mark.unit
 
@@ -63,8 +63,8 @@ def test_a_choice_is_all_that_is_given() -> None:
 
 
 def test_since_is_an_age_or_a_time() -> None:
-    assert abs(_since("2h") - (time.time() - 7200) * 1000) < 5000
-    assert _since("1970-01-01T00:00:01") == _since("1970-01-01T01:00:01+01:00") == 1000
+    assert abs(moment("2h") - (time.time() - 7200) * 1000) < 5000
+    assert moment("1970-01-01T00:00:01") == moment("1970-01-01T01:00:01+01:00") == 1000
 
 
 @pytest.mark.parametrize(

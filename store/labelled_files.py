@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from schemas.records import EpochMs, Label, Meta
+from schemas.records import EpochMs, Label, Meta, Weight
 
 MAX_TEXT_BYTES = 1_000_000
 """Kafka refuses records of more than 1 MiB by default; the rest of the record needs room too."""
@@ -132,6 +132,24 @@ def to_row(number: int, fields: Mapping[str, object]) -> Row | BadLine:
         return BadLine(number, "not UTF-8")
     except ValueError as error:
         return BadLine(number, str(error))
+
+
+def weight_of(row: Row) -> float:
+    """Return the row's field `weight`, 1 if it has none; CSV knows only text.
+
+    Raises:
+        ValueError: if it is no weight.
+
+    >>> weight_of(Row("hi", meta={"weight": "2.5"}))
+    2.5
+    """
+    value = row.meta.get("weight")
+    if value is None:
+        return 1.0
+    try:
+        return msgspec.convert(float(value), Weight)
+    except ValueError as error:
+        raise ValueError(f"its weight is none (above 0, at most 1000): {value!r}") from error
 
 
 def _label(value: object) -> str | None:

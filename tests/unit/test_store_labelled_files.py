@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.source_files import MAX_TEXT_BYTES, BadLine, Row, SourceError, read_rows
+from store.labelled_files import MAX_TEXT_BYTES, BadLine, Row, SourceError, read_rows
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,192 @@
+"""The gate: champion and challenger predict and learn the same labels after the training cut; only a better challenger may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from scipy.stats import binomtest
+
+from batch_model.cases import Case, examine
+from batch_model.data import Taught
+from batch_model.outcome import Compared
+from online_model.frozen import answer
+from online_model.models import TextModel
+from online_model.prequential import Prequential
+from schemas.manifest import CaseResult, Gate
+from schemas.records import Scores, Served
+from schemas.refresh_settings import RefreshSettings
+
+_TOLD_EVERY = 100
+
+Progress = Callable[[int], None]
+"""Is told how many labels are done."""
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What champion and challenger said of the same labels, in order, each before it learned them.
+
+    Attributes:
+        labels: each label that was scored, with both answers.
+        champion: the champion's scores over them.
+        challenger: the challenger's.
+    """
+
+    labels: list[Compared]
+    champion: Scores
+    challenger: Scores
+
+    @property
+    def only_champion(self) -> int:
+        """How many labels the champion alone got right."""
+        return sum(one.champion == one.true != one.challenger for one in self.labels)
+
+    @property
+    def only_challenger(self) -> int:
+        """How many labels the challenger alone got right."""
+        return sum(one.challenger == one.true != one.champion for one in self.labels)
+
+
+def compare(champion: TextModel, challenger: TextModel, labels: Sequence[Taught], *, progress: Progress = lambda _: None) -> Comparison:
+    """Let both predict each label, then learn it; both stand at the training cut, and are changed.
+
+    A correction teaches and scores nothing, as in the jobs. Every other label counts once, whatever its weight.
+    """
+    said: list[Compared] = []
+    scores = Prequential(window=1), Prequential(window=1)
+    for number, one in enumerate(labels, 1):
+        if not one.correction:
+            champions, challengers = answer(champion, one.row.text), answer(challenger, one.row.text)
+            for quality, served in zip(scores, (champions, challengers), strict=True):
+                quality.add(one.row.label, served, 1.0)
+            said.append(_compared(one, champions, challengers))
+        for model in (champion, challenger):
+            model.learn_one(one.row.text, one.row.label, one.row.weight)
+        if number % _TOLD_EVERY == 0:
+            progress(number)
+    return Comparison(said, scores[0].overall(), scores[1].overall())
+
+
+def _compared(one: Taught, champion: Served, challenger: Served) -> Compared:
+    return Compared(
+        text=one.row.text,
+        true=one.row.label,
+        champion=champion.label,
+        champion_confidence=next(iter(champion.proba.values()), 0.0),
+        challenger=challenger.label,
+        challenger_confidence=next(iter(challenger.proba.values()), 0.0),
+    )
+
+
+def mcnemar(only_champion: int, only_challenger: int) -> float:
+    """Return how probable so many or more wins of the challenger are, if neither is better: McNemar's exact test, one-sided.
+
+    McNemar, Q. (1947), Psychometrika 12: 153–157; exact by the binomial distribution of the labels on which the two differ.
+
+    >>> round(mcnemar(1, 9), 4), mcnemar(0, 0)
+    (0.0107, 1.0)
+    """
+    differ = only_champion + only_challenger
+    return float(binomtest(only_challenger, differ, 0.5, alternative="greater").pvalue) if differ else 1.0
+
+
+def decide(comparison: Comparison, champion_line: str, cases: Sequence[CaseResult], settings: RefreshSettings) -> Gate:
+    """Return what the gate says, with every reason, also those that spoke for the challenger."""
+    only_champion, only_challenger = comparison.only_champion, comparison.only_challenger
+    p_value = mcnemar(only_champion, only_challenger)
+    checks = [
+        _better(comparison, settings.gate_margin),
+        _supported(only_champion, only_challenger, p_value, settings.gate_error),
+        *_classes(comparison, settings),
+        *_cases(cases),
+    ]
+    return Gate(
+        passed=all(good for good, _ in checks),
+        reasons=[reason for _, reason in sorted(checks, key=lambda check: check[0])] + [_beside(comparison)],
+        champion_line=champion_line,
+        labels=len(comparison.labels),
+        champion=comparison.champion,
+        challenger=comparison.challenger,
+        only_champion=only_champion,
+        only_challenger=only_challenger,
+        p_value=p_value,
+        cases=list(cases),
+    )
+
+
+def pass_gate(
+    champion: TextModel,
+    champion_line: str,
+    challenger: TextModel,
+    labels: Sequence[Taught],
+    cases: Sequence[Case],
+    settings: RefreshSettings,
+    *,
+    progress: Progress = lambda _: None,
+) -> tuple[Gate, Comparison]:
+    """Compare the two on the labels after the cut, examine the challenger by the cases, and return the verdict and what it rests on.
+
+    The cases are put to the challenger after it has learned the labels, as it would begin to serve.
+    """
+    comparison = compare(champion, challenger, labels, progress=progress)
+    return decide(comparison, champion_line, examine(challenger, cases), settings), comparison
+
+
+_Check = tuple[bool, str]
+"""Whether a condition is met, and a sentence about it."""
+
+
+def _better(comparison: Comparison, margin: float) -> _Check:
+    labels, gain = len(comparison.labels), comparison.challenger.accuracy - comparison.champion.accuracy
+    shares = f"{_percent(comparison.challenger.accuracy)} of {labels:,} labels right, the champion {_percent(comparison.champion.accuracy)}"
+    # The tolerance keeps the rounding of shares from deciding.
+    good = gain * labels > 0 and gain * labels >= margin * labels - 1e-6
+    return good, f"The challenger got {shares}: {_points(gain)}, where at least {_points(margin)} are asked for."
+
+
+def _supported(only_champion: int, only_challenger: int, p_value: float, error: float) -> _Check:
+    said = f"{only_challenger:,} labels only the challenger got right, {only_champion:,} only the champion"
+    chance = f"p = {p_value:.2g} by chance (McNemar's exact test)"
+    good = p_value <= error
+    return good, f"{said}: {chance}, {'within' if good else 'more than'} the {error:g} that are allowed."
+
+
+def _classes(comparison: Comparison, settings: RefreshSettings) -> list[_Check]:
+    checks = []
+    for name, before in comparison.champion.per_class.items():
+        after = comparison.challenger.per_class.get(name)
+        if before.support < settings.gate_class_support or after is None:
+            continue
+        fall = before.f1 - after.f1
+        if fall > settings.gate_class_fall:
+            figures = f"from {_percent(before.f1)} to {_percent(after.f1)} ({before.support:,.0f} labels)"
+            checks.append((False, f"The F1 of class {name!r} falls {figures}: by more than {_points(settings.gate_class_fall)}."))
+    if checks:
+        return checks
+    least = settings.gate_class_support
+    return [(True, f"No class with at least {least} labels falls by more than {_points(settings.gate_class_fall)} of F1.")]
+
+
+def _cases(results: Sequence[CaseResult]) -> list[_Check]:
+    failed = [
+        (False, f"Behavioural case {one.text[:100]!r}: {_wanted(one)}, and it said {one.predicted!r}.") for one in results if not one.passed
+    ]
+    return failed or ([(True, f"All {len(results)} behavioural cases are met.")] if results else [])
+
+
+def _wanted(result: CaseResult) -> str:
+    return f"{result.required!r} is required" if result.required is not None else f"{result.forbidden!r} is forbidden"
+
+
+def _beside(comparison: Comparison) -> str:
+    one, two = comparison.champion, comparison.challenger
+    f1 = f"Macro-F1 {_percent(one.macro_f1)} to {_percent(two.macro_f1)}"
+    return f"{f1}, log loss {one.log_loss:.3f} to {two.log_loss:.3f}, champion to challenger."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2f} points"

@@ -1,0 +1,213 @@
+"""What the model log says of lines, kept in memory and current: changes and counts, of labels nothing but how many and when."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+from kafka.consumer.fetcher import ConsumerRecord
+
+from schemas.log import AnyChange, RefusalEntry, SnapshotEntry
+from schemas.parsing import parse_log_entry, record_parser
+from schemas.settings import Settings
+from schemas.topics import Topic
+from store.connect import KafkaUnavailable
+from store.follow import Follower
+
+log = logging.getLogger(__name__)
+
+REFUSALS_KEPT = 1000
+CHANGES_KEPT = 20_000
+_OTHERS_KEPT = 500_000
+_LABEL = b'{"kind":"label"'
+"""How the entry of a label begins, as our encoder writes it; one that begins otherwise is parsed whole, which is slower and no error."""
+
+_POLL_MS = 500
+_TURN_S = 0.002
+_LONGEST_WAIT_S = 5.0
+
+
+class NotReadYet(Exception):
+    """The model log is still being read for the first time, or could not be read yet."""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What is looked at of a label."""
+
+    seq: int
+    time: int
+
+
+_parse_head = record_parser(_Head)
+
+
+class TaskLog:
+    """What is known of one task's log. Memory is bounded: the newest changes and refusals, and the places of what is no label.
+
+    Attributes:
+        seq: of the last entry; 0 before the first.
+        last_label_at: time of the last label, epoch ms; None before the first.
+        changes: entries that changed what is served or watched, oldest first.
+        refusals: refused commands, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.last_label_at: int | None = None
+        self.changes: list[AnyChange] = []
+        self.refusals: list[RefusalEntry] = []
+        self._answers: OrderedDict[str, AnyChange] = OrderedDict()
+        self._others = array("q")
+
+    def take(self, values: Sequence[bytes]) -> None:
+        """Take in some entries, in order; of labels only the last is looked at."""
+        last_label: bytes | None = None
+        for value in values:
+            if value.startswith(_LABEL):
+                last_label = value
+            else:
+                self._take_other(value)
+        if last_label is not None:
+            head = _parse_head(last_label)
+            self.seq, self.last_label_at = max(self.seq, head.seq), head.time
+
+    def _take_other(self, value: bytes) -> None:
+        entry = parse_log_entry(value)
+        self.seq = max(self.seq, entry.seq)
+        if isinstance(entry, AnyChange):
+            self._take_change(entry)
+        elif not isinstance(entry, SnapshotEntry):
+            self.last_label_at = entry.time
+            return
+        self._others.append(entry.seq)
+        if len(self._others) > _OTHERS_KEPT:
+            del self._others[: _OTHERS_KEPT // 2]
+
+    def _take_change(self, entry: AnyChange) -> None:
+        kept: list[AnyChange] = self.changes
+        if isinstance(entry, RefusalEntry):
+            self.refusals.append(entry)
+            del self.refusals[:-REFUSALS_KEPT]
+        else:
+            kept.append(entry)
+            del kept[:-CHANGES_KEPT]
+        if entry.command_id is not None:
+            self._answers[entry.command_id] = entry
+            if len(self._answers) > CHANGES_KEPT:
+                self._answers.popitem(last=False)
+
+    def answer_to(self, command_id: str) -> AnyChange | None:
+        """Return the entry that answers a command, if there is one."""
+        return self._answers.get(command_id)
+
+    def labels_after(self, seq: int) -> int:
+        """Return how many labels the log holds after entry `seq`."""
+        others = len(self._others) - bisect_right(self._others, seq)
+        return max(0, self.seq - seq - others)
+
+    def copy(self) -> TaskLog:
+        """Return one that does not change any more, without what `labels_after` and `answer_to` need."""
+        copied = TaskLog()
+        copied.seq, copied.last_label_at = self.seq, self.last_label_at
+        copied.changes, copied.refusals = list(self.changes), list(self.refusals)
+        return copied
+
+
+class TaskLogs:
+    """The logs of all tasks, filled by a `Follower`. Use it from one thread, or under a lock."""
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self._tasks = tuple(tasks)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.tasks = {task: TaskLog() for task in self._tasks}
+
+    def take(self, records: Sequence[ConsumerRecord]) -> None:
+        """Take in records of the model log, of one partition, in order; their keys name their tasks."""
+        values: dict[str, list[bytes]] = {}
+        for record in records:
+            if record.key is not None and record.value is not None:
+                values.setdefault(record.key.decode(errors="replace"), []).append(record.value)
+        for task, found in values.items():
+            if task in self.tasks:
+                self.tasks[task].take(found)
+
+
+class ModelFeed:
+    """Follows the model log in a thread of its own, so that nobody who asks has to wait for Kafka. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._logs = TaskLogs(settings.tasks)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._follower = Follower(settings.kafka, [settings.topic_prefix + Topic.MODEL_LOG], self._take, self._forget)
+        self._trouble = ""
+        self._ready = False
+        self._thread = threading.Thread(target=self._run, name="model-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow; returns at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following, if it was started."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_LONGEST_WAIT_S * 2)
+
+    def task(self, task: str) -> TaskLog:
+        """Return what is known of a task's log now.
+
+        Raises:
+            NotReadYet: until the log was read once.
+        """
+        with self._lock:
+            self._check()
+            return self._logs.tasks[task].copy()
+
+    def answer_to(self, command_id: str) -> AnyChange | None:
+        """Return the entry that answers a command, if there is one (raises `NotReadYet`)."""
+        with self._lock:
+            self._check()
+            found = (log_.answer_to(command_id) for log_ in self._logs.tasks.values())
+            return next((entry for entry in found if entry is not None), None)
+
+    def _check(self) -> None:
+        if not self._ready:
+            read, total = self._follower.progress
+            raise NotReadYet(self._trouble or f"the model log is being read: {read} of {total} records")
+
+    def _take(self, _: str, records: list[ConsumerRecord]) -> None:
+        with self._lock:
+            self._logs.take(records)
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._logs.forget()
+            self._ready = False
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        while not self._stop.wait(wait_s):
+            try:
+                self._follower.poll(_POLL_MS)
+                self._trouble = ""
+                self._ready = self._ready or self._follower.caught_up
+                # While a long log is read for the first time, others in this process get their turn.
+                wait_s = 0.0 if self._ready else _TURN_S
+            except KafkaUnavailable as error:
+                self._trouble = str(error)
+                wait_s = min(_LONGEST_WAIT_S, max(0.5, wait_s * 2))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                # Ours alone is in the log. It is not passed over: a change that is not seen would make every answer wrong.
+                self._trouble, self._ready = f"the model log holds something that is no entry: {error}", False
+                log.error("%s", self._trouble)  # noqa: TRY400 - the text says all of it
+                break
+        self._follower.close()
