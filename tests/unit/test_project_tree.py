@@ -85,6 +85,7 @@ CLOCK_AND_IO = {
 }
 WRITES_FILES = {
     "schemas/json_schema.py",  # The generator of the documentation; nothing imports it but tests.
+    "online_model/tensors.py",  # Puts bytes together in memory, with io.BytesIO: nothing else gives bytes without copying them at once.
     "online_model/compiled.py",  # Reads its own package, so that machine code is never older than its source.
 }
 
