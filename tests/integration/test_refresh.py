@@ -84,7 +84,8 @@ def labels(count: int, first: int = 1) -> list[LabelEntry]:
         entries.append(
             LabelEntry(
                 seq=seq, task="default", time=1_700_000_000_000 + seq, event_id=f"e{place}", text=rows[place].text, meta={},
-                label=wrong if seq <= WRONG else right, weight=20.0 if seq <= WRONG else 1.0, feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
+                label=wrong if seq <= WRONG else right, weight=20.0 if seq <= WRONG else 1.0,
+                feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
                 corrects=wrong if WRONG < seq <= 2 * WRONG else None,
             )
         )  # fmt: skip
