@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from batch_model import data_program, refresh_program
+from batch_model import data_program, refresh_program, registry_program
 from batch_model.cases import CasesError
 from batch_model.data import DataError
 from batch_model.folder import AlreadyRefreshing
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     refresh_program.add_parser(commands)
     data_program.add_parser(commands)
+    registry_program.add_parser(commands)
     args = parser.parse_args(arguments)
     try:
         return int(args.func(args))

@@ -19,6 +19,8 @@ from batch_model.network import device_for
 from batch_model.prepared import Data, assembled, prepared
 from batch_model.progress import Doing, Training
 from batch_model.rows import LabelledText
+from batch_model.search import SearchOptions
+from batch_model.variants import FULL, Variant, pack, unpack
 from online_model.models import OwnModel
 
 ChampionAt = Callable[[int], OwnModel | None]
@@ -38,6 +40,8 @@ class FitOptions(msgspec.Struct, frozen=True, kw_only=True):
         memory_mib: memory that the features of the texts may take.
         folder: for checkpoints of the training; None for none.
         specification: of the model if there is no champion.
+        search: bounds of a search for parameters; what it finds competes as one candidate more. Off by default.
+        variant: how the model is stored; the one that is returned has been stored and read back.
     """
 
     candidates: tuple[Candidate, ...] = CANDIDATES
@@ -48,6 +52,8 @@ class FitOptions(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: int = 1024
     folder: Path | None = None
     specification: str = "softmax"
+    search: SearchOptions = SearchOptions()
+    variant: Variant = FULL
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +105,17 @@ def fit(
     data = prepared(rows, champion, options.specification, options.memory_mib, lambda done: progress(Doing("features", done)))
     cut = first_of_validation(len(data.rows), options.validation_share)
     training = Training(data, Means(device=device, seed=options.seed, folder=options.folder, data=data.fingerprint), progress)
-    tried = training.members("candidates", options.candidates, cut, champion_at(cut)) if cut else []
-    decision = decided(data.samples, data.like.classes, tried, cut) if cut else undecided(options.candidates)
-    winners = [candidate for candidate in options.candidates if candidate.name in decision.blend.shares]
+    before = champion_at(cut) if cut else None
+    found = training.found(options.search, cut, before) if cut and options.search.seconds else None
+    candidates = (*options.candidates, found.candidate) if found else options.candidates
+    tried = training.members("candidates", candidates, cut, before) if cut else []
+    decision = decided(data.samples, data.like.classes, tried, cut) if cut else undecided(candidates)
+    winners = [candidate for candidate in candidates if candidate.name in decision.blend.shares]
     known = {member.candidate.name: member.passes for member in tried}
     final = training.members("training", winners, len(data.rows), champion, known)
     model = assembled(data, final, decision, champion)
+    if options.variant != FULL:
+        model = unpack(pack(model, options.variant), model)
     return Fitted(
         model=model,
         candidate=decision.blend.name,

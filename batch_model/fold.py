@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -28,7 +30,11 @@ def folded(network: Network) -> Floats:
 
 
 def fold_difference(network: Network, table: npt.NDArray[np.float32], matrix: Matrix) -> float:
-    """Return the largest difference between a logit of the network and one of the table, over a few thousand texts of the matrix."""
+    """Return the largest difference between a logit of the network and one of the table, over a few thousand texts of the matrix.
+
+    Both are added up in float64: in float32 the order of the thousands of features of a long text alone makes 3e-4.
+    """
+    network = deepcopy(network).double()
     texts = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _TEXTS)).astype(np.int64))
     worst = 0.0
     for part in np.array_split(texts, max(1, texts.size // 256)):

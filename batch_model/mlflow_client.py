@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 """What keeps MLflow from telling its makers that it is used; also for a server that is started for its pages."""
 
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """How long a server that does not answer is waited for, unless the environment says otherwise; MLflow's own values come to minutes."""
 
 _SQLITE = "sqlite:///"

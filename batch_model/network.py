@@ -53,9 +53,9 @@ class Network(nn.Module):
         self.dropout = dropout
 
     def batch(self, starts: Longs, columns: Longs, values: Floats) -> tuple[Tensor, Tensor, Tensor]:
-        """Return arrays of `Matrix.taken` as tensors where the network is."""
+        """Return arrays of `Matrix.taken` as tensors where the network is, values in its precision."""
         device = self.scale.device
-        return torch.from_numpy(starts).to(device), torch.from_numpy(columns).to(device), torch.from_numpy(values).to(device)
+        return torch.from_numpy(starts).to(device), torch.from_numpy(columns).to(device), torch.from_numpy(values).to(self.scale)
 
     def forward(self, starts: Tensor, columns: Tensor, values: Tensor) -> Tensor:
         """Return logits, texts by classes, for features that are listed text after text."""

@@ -9,6 +9,7 @@ import msgspec
 from batch_model.candidates import Candidate, Means, Member, table_of
 from batch_model.checkpoints import Epoch
 from batch_model.prepared import Data, base_of
+from batch_model.search import Found, SearchOptions, searched
 from online_model.models import OwnModel
 
 
@@ -16,7 +17,7 @@ class Doing(msgspec.Struct, frozen=True):
     """What a refresh is doing.
 
     Attributes:
-        stage: `features`, `candidates` (on the rows before the validation part), `training` (on all).
+        stage: `features`, `search`, `candidates` (on the rows before the validation part), `training` (on all).
         done: how much of the stage is done, 0 to 1; training that stops early jumps.
         candidate: whose network just took a pass, if any.
         epoch: what the pass reached.
@@ -39,6 +40,12 @@ class Training:
 
     def __init__(self, data: Data, means: Means, progress: Callable[[Doing], None]) -> None:
         self._data, self._means, self._progress = data, means, progress
+
+    def found(self, options: SearchOptions, cut: int, champion: OwnModel | None) -> Found | None:
+        """Return what a search for parameters finds on the rows before `cut`, if anything."""
+        samples = msgspec.structs.replace(self._data.samples, cut=cut)
+        base = base_of(self._data, champion, cut)
+        return searched(samples, base, self._means, options, lambda done: self._progress(Doing("search", done)))
 
     def members(
         self,

@@ -54,7 +54,7 @@ def _environment() -> Environment:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
+    return parts.percent(share, 1)
 
 
 def _points(change: float) -> str:
@@ -71,10 +71,10 @@ def _signed(change: float) -> str:
 
 
 def _figure(name: str, value: float) -> str:
-    """Return a measurement as its name asks for it.
+    r"""Return a measurement as its name asks for it.
 
     >>> _figure("accuracy", 0.5), _figure("log_loss", 0.25), _figure("seconds", 12.0)
-    ('50.0 %', '0.250', '12.000')
+    ('50.0\xa0%', '0.250', '12.000')
     """
     return _percent(value) if "accuracy" in name or "f1" in name else f"{value:.3f}"
 

@@ -72,6 +72,15 @@ class NamedCurve(msgspec.Struct, frozen=True):
     chart: LineChart
 
 
+def percent(share: float, digits: int) -> str:
+    r"""Return a share in per cent, of which a line's end does not cut the sign off.
+
+    >>> percent(0.125, 1)
+    '12.5\xa0%'
+    """
+    return f"{share:.{digits}%}".replace("%", "\xa0%")
+
+
 def headline(outcome: Outcome) -> str:
     """Return what became of the refresh in a few words."""
     gate = outcome.manifest.gate
@@ -89,11 +98,11 @@ def paired_test(gate: Gate, error: float) -> str:
     )
     if gate.only_challenger <= gate.only_champion:
         return f"{counts} So nothing speaks for the challenger."
-    said = "in fewer than 1 of 10,000 such comparisons" if gate.p_value < 1e-4 else f"in {gate.p_value:.2%} of such comparisons"
+    said = "in fewer than 1 of 10,000 such comparisons" if gate.p_value < 1e-4 else f"in {percent(gate.p_value, 2)} of such comparisons"
     verdict = "more than luck" if gate.p_value <= error else "perhaps only luck"
     return (
         f"{counts} Of two equally good models one wins so clearly {said} (McNemar's exact test, one-sided; the gate asks for at most "
-        f"{error:.2%}): that is {verdict}."
+        f"{percent(error, 2)}): that is {verdict}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ class Stages:
         self._name = name
         self._tell(f"{name}: {what}")
         if name == self._wait_at:
-            self._tell(f"{name}: drill, waiting to be killed")
+            self._tell(f"{name}: drill, waiting to be killed: process {os.getpid()}")
             signal.pause()
         yield
         took = time.monotonic() - began

@@ -246,6 +246,9 @@ class HashedSoftmax(base.MiniBatchClassifier):
     def from_arrays(cls, arrays: Arrays, classes: list[Any], **parameters: Any) -> HashedSoftmax:
         """Return the model whose `arrays()` and `classes` these are; `parameters` are those of the class.
 
+        Weights may be float16 as well, or int8 with a float16 `scales`, by which each row is multiplied: small artifacts of a refresh. The
+        model's table is float32 in any case.
+
         Raises:
             ValueError: if the arrays do not fit the parameters or each other.
         """
@@ -260,7 +263,7 @@ class HashedSoftmax(base.MiniBatchClassifier):
         rows = _checked(arrays, "rows", np.uint32, (-1,))
         if rows.size and int(rows.max()) >= self.rows:
             raise ValueError(f"row {int(rows.max())} of {self.rows}")
-        self._table[rows, : len(classes)] = _checked(arrays, "weights", np.float32, (rows.size, len(classes)))
+        self._table[rows, : len(classes)] = _weights(arrays, (rows.size, len(classes)))
         self._squares[rows] = _checked(arrays, "squares", np.float32, (rows.size,))
         self._calibrator[:] = _checked(arrays, "calibrator", np.float64, (calibration.STATE_SIZE,))
         if not calibration.is_possible(self._calibrator):
@@ -283,6 +286,17 @@ def warm_up() -> None:
     model.learn_one("text", "class")
     model.predict_one("text")
     model.predict_top("text", 1)
+
+
+def _weights(arrays: Arrays, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return the weights, which may be stored in fewer bytes."""
+    dtype = arrays["weights"].dtype if "weights" in arrays else np.dtype(np.float32)
+    if dtype == np.int8:
+        scales: npt.NDArray[np.float32] = _checked(arrays, "scales", np.float16, shape[:1]).astype(np.float32)
+        return _checked(arrays, "weights", np.int8, shape).astype(np.float32) * scales[:, None]
+    if dtype == np.float16:
+        return _checked(arrays, "weights", np.float16, shape).astype(np.float32)
+    return _checked(arrays, "weights", np.float32, shape)
 
 
 def _checked(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:

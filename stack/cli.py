@@ -23,6 +23,7 @@ from stack import (
     model_files,
     models_command,
     refresh_command,
+    registry_command,
     replay,
 )
 from stack.embedded import Stack
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     model_files.add_parser(commands)
     data_command.add_parser(commands)
     refresh_command.add_parser(commands)
+    registry_command.add_parser(commands)
     audit.add_parser(commands)
     dead_letters.add_parser(commands)
     models_command.add_parser(commands)

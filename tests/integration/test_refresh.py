@@ -37,6 +37,7 @@ from tests.integration.played_learner import PlayedLearner
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
+WRONG = 175
 LABELS = 500
 HELD_OUT = 150
 
@@ -57,26 +58,38 @@ def learner(settings: Settings) -> Iterator[PlayedLearner]:
 
 @pytest.fixture
 def environment(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The settings of a refresh that is easily satisfied, also in this process."""
-    easy = RefreshSettings(
-        folder=str(tmp_path / "refresh"), gate_least_labels=HELD_OUT, gate_margin=0.0, gate_error=0.49, gate_class_fall=0.9,
+    """The settings, also in this process."""
+    refresh = RefreshSettings(
+        folder=str(tmp_path / "refresh"), gate_least_labels=HELD_OUT,
         registry="none", device="cpu", answer_timeout_s=60,
     )  # fmt: skip
-    variables = as_environment(settings) | refresh_environment(easy)
+    variables = as_environment(settings) | refresh_environment(refresh)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
 
 
 def labels(count: int, first: int = 1) -> list[LabelEntry]:
-    rows = list(generate(2 * LABELS, seed=5))[first - 1 : first - 1 + count]
-    return [
-        LabelEntry(
-            seq=seq, task="default", time=1_700_000_000_000 + seq, event_id=f"e{seq}", text=row.text, meta={}, label=str(row.label),
-            weight=1.0, feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
-        )
-        for seq, row in enumerate(rows, first)
-    ]  # fmt: skip
+    """Entries of the log: the first `WRONG` labels are wrong, the next ones correct them, and those after that are right at once.
+
+    The champion has learned all of them; what is trained on holds only what stands.
+    """
+    rows = list(generate(4 * LABELS, seed=5))
+    names = sorted({str(row.label) for row in rows})
+    entries = []
+    for seq in range(first, first + count):
+        place = seq - WRONG if seq > WRONG else seq
+        right = str(rows[place].label)
+        wrong = names[(names.index(right) + 1) % len(names)]
+        entries.append(
+            LabelEntry(
+                seq=seq, task="default", time=1_700_000_000_000 + seq, event_id=f"e{place}", text=rows[place].text, meta={},
+                label=wrong if seq <= WRONG else right, weight=20.0 if seq <= WRONG else 1.0,
+                feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
+                corrects=wrong if WRONG < seq <= 2 * WRONG else None,
+            )
+        )  # fmt: skip
+    return entries
 
 
 def run(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, Any]]:
@@ -124,7 +137,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     manifest = ReleaseFolder(ArtifactFolder(settings.artifacts)).get("default", result["line"])
     assert manifest.gate is not None
     assert (manifest.gate.labels, manifest.origin.cut_seq, manifest.parent) == (HELD_OUT, LABELS - HELD_OUT, "base")
-    rows = [LabelledText(one.text, one.label, 1.0, one.time) for one in labels(LABELS - HELD_OUT)]
+    rows = [LabelledText(one.text, one.label, 1.0, one.time) for one in labels(LABELS - HELD_OUT)[WRONG:]]
     assert manifest.data.fingerprint == fingerprint(rows)
     new = Replica.configured(settings, "default")
     model = build_line(reader(settings), ArtifactFolder(settings.artifacts), manifest.origin, new=new, up_to_seq=LABELS)
@@ -136,7 +149,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     output = tmp_path / "rows.jsonl"
     assert main(["data", "--line", result["line"], "--output", str(output)]) == 0
     assert "the same rows again" in capsys.readouterr().out
-    assert len(output.read_bytes().splitlines()) == LABELS - HELD_OUT
+    assert len(output.read_bytes().splitlines()) == LABELS - HELD_OUT - WRONG
 
     code, _ = run(capsys)
     assert code in {0, 1}, "a second one has the release for its champion"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import socket
@@ -14,15 +15,20 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from kafka import KafkaProducer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]  # it has no types
 
+from batch_model import registry_program
 from batch_model.mlflow_client import Place, connect, embedded, registry_place
 from batch_model.outcome import Outcome
 from batch_model.registry import Recorded, Registry
 from batch_model.registry_program import mlflow_command, mlflow_environment
 from batch_model.report import page
 from batch_model.rows import LabelledText
+from schemas.log import AnyChange, ReleaseEntry
+from schemas.parsing import encode
 from schemas.refresh_settings import RefreshSettings
+from schemas.topics import Topic
 from stack.generator import generate
 from tests.refresh_outcome import outcome_of
 
@@ -187,6 +193,32 @@ def test_the_aliases_follow_the_log(tmp_path: Path, place: Place, outcome: Outco
     states = {version.tags["line"]: version.tags["state"] for version in client.search_model_versions("name = 'aliases-default'")}
     assert states == {"r1-aaaa": "serves", "r2-bbbb": "gone"}
     assert aliases(base="serves", r1_aaaa="gone", r2_bbbb="gone") == {}
+
+
+def test_sync_reads_the_log_and_moves_the_aliases(
+    place: Place, outcome: Outcome, kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(place)
+    for line in ("r1-aaaa", "r2-bbbb"):
+        assert Registry(place, "by-hand").record(another(outcome, line), "<p>", MODEL)
+    entries: list[AnyChange] = [
+        ReleaseEntry(seq=1, task="default", time=1, line="r1-aaaa", by="test", why="", origin=outcome.manifest.origin),
+        ReleaseEntry(seq=2, task="default", time=2, line="r2-bbbb", by="test", why="", origin=outcome.manifest.origin, mode="shadow"),
+    ]
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    for entry in entries:
+        producer.send(topic_prefix + Topic.MODEL_LOG, encode(entry), key=b"default").get(timeout=30)
+    producer.close()
+    monkeypatch.setenv("MILLRACE_KAFKA", kafka)
+    monkeypatch.setenv("MILLRACE_TOPIC_PREFIX", topic_prefix)
+    monkeypatch.setenv("MILLRACE_REFRESH_REGISTRY", place.address)
+    monkeypatch.setenv("MILLRACE_REFRESH_EXPERIMENT", "by-hand")
+    parser = argparse.ArgumentParser()
+    registry_program.add_parser(parser.add_subparsers())
+    arguments = parser.parse_args(["registry", "sync"])
+    assert arguments.func(arguments) == 0
+    champion, challenger = (client.get_model_version_by_alias("by-hand-default", name) for name in ("champion", "challenger"))
+    assert (champion.tags["line"], challenger.tags["line"]) == ("r1-aaaa", "r2-bbbb")
 
 
 def test_a_task_without_releases_has_no_aliases_to_move(place: Place, recorded: Recorded) -> None:

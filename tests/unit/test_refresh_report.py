@@ -122,7 +122,7 @@ def test_the_report_says_what_happened_and_how_to_repeat_it(outcome: Outcome) ->
         *(candidate.name for candidate in outcome.candidates),
         *outcome.class_rows,
         *(f"{name} {version}" for name, version in manifest.versions.items()),
-        f"{gate.challenger.accuracy:.1%}".replace("%", " %"),
+        report_parts.percent(gate.challenger.accuracy, 1),
         f"{manifest.data.rows:,}",
         "fell too far" if any(row.fell for row in report_parts.class_rows(outcome)) else "Per class",
         "no such class",
@@ -172,10 +172,24 @@ def test_every_chart_has_a_name_for_those_who_cannot_see_it(outcome: Outcome) ->
     ],
 )
 def test_the_verdict_comes_first(outcome: Outcome, verdict: Verdict, said: str) -> None:
-    parsed = Page(page(msgspec.structs.replace(outcome, verdict=verdict)))
+    parsed = Page(page(judged(outcome, verdict, passed=True)))
     assert said.format(line=outcome.manifest.line) in parsed.text[:300]
-    banner = next(attributes["class"] for tag, attributes in parsed.tags if tag == "section")
-    assert banner.endswith("no") == (verdict in {"kept", "refused"})
+    assert banner(parsed).endswith("no") == (verdict in {"kept", "refused"})
+
+
+def test_a_release_against_the_gate_looks_like_what_it_is(outcome: Outcome) -> None:
+    assert banner(Page(page(judged(outcome, "released", passed=False)))).endswith("no")
+
+
+def judged(outcome: Outcome, verdict: Verdict, *, passed: bool) -> Outcome:
+    gate = outcome.manifest.gate
+    assert gate is not None
+    manifest = msgspec.structs.replace(outcome.manifest, gate=msgspec.structs.replace(gate, passed=passed))
+    return msgspec.structs.replace(outcome, verdict=verdict, manifest=manifest)
+
+
+def banner(parsed: Page) -> str:
+    return next(attributes["class"] for tag, attributes in parsed.tags if tag == "section")
 
 
 def test_without_a_champion_the_report_is_of_the_test_part(outcome: Outcome) -> None:
@@ -217,7 +231,7 @@ def test_a_class_that_fell_is_marked_if_enough_labels_say_so(outcome: Outcome) -
     [
         (0, 0, 1.0, "cannot be told apart"),
         (5, 5, 0.6, "nothing speaks for the challenger"),
-        (10, 20, 0.0494, "in 4.94% of such comparisons"),
+        (10, 20, 0.0494, "in 4.94\xa0% of such comparisons"),
         (10, 20, 0.0494, "more than luck"),
         (10, 14, 0.27, "perhaps only luck"),
         (10, 90, 1e-15, "in fewer than 1 of 10,000"),
