@@ -48,10 +48,10 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def learner(settings: Settings) -> Iterator[PlayedLearner]:
-    """A learner that has learned the generated stream, and answers."""
+def learner(settings: Settings, request: pytest.FixtureRequest) -> Iterator[PlayedLearner]:
+    """A learner that has learned the generated stream, and answers; so many of its first labels were wrong."""
     learner = PlayedLearner(settings)
-    learner.write(*labels(LABELS))
+    learner.write(*labels(LABELS, wrong=getattr(request, "param", WRONG)))
     with learner.answering():
         yield learner
 
@@ -69,7 +69,7 @@ def environment(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return variables
 
 
-def labels(count: int, first: int = 1) -> list[LabelEntry]:
+def labels(count: int, first: int = 1, wrong: int = WRONG) -> list[LabelEntry]:
     """Entries of the log: the first `WRONG` labels are wrong, the next ones correct them, and those after that are right at once.
 
     The champion has learned all of them; what is trained on holds only what stands.
@@ -78,15 +78,15 @@ def labels(count: int, first: int = 1) -> list[LabelEntry]:
     names = sorted({str(row.label) for row in rows})
     entries = []
     for seq in range(first, first + count):
-        place = seq - WRONG if seq > WRONG else seq
+        place = seq - wrong if seq > wrong else seq
         right = str(rows[place].label)
-        wrong = names[(names.index(right) + 1) % len(names)]
+        other = names[(names.index(right) + 1) % len(names)]
         entries.append(
             LabelEntry(
                 seq=seq, task="default", time=1_700_000_000_000 + seq, event_id=f"e{place}", text=rows[place].text, meta={},
-                label=wrong if seq <= WRONG else right, weight=20.0 if seq <= WRONG else 1.0,
+                label=other if seq <= wrong else right, weight=20.0 if seq <= wrong else 1.0,
                 feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
-                corrects=wrong if WRONG < seq <= 2 * WRONG else None,
+                corrects=other if wrong < seq <= 2 * wrong else None,
             )
         )  # fmt: skip
     return entries
@@ -158,6 +158,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     assert second["champion"] == result["line"]
 
 
+@pytest.mark.parametrize("learner", [0], indirect=True)
 def test_shuffled_labels_are_refused_by_the_gate_and_can_be_forced(
     settings: Settings, learner: PlayedLearner, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
