@@ -8,16 +8,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from batch_model import refresh as refresh_module
 from batch_model.__main__ import main
-from batch_model.data import fingerprint
+from batch_model.data import DataError, Window, fingerprint
 from batch_model.flags import STAGES
+from batch_model.log_data import DataGone, from_log, read_labels, rebuild
 from batch_model.rows import LabelledText
 from online_model.replica import Replica
 from schemas.log import Command, LabelEntry, ReleaseEntry
@@ -25,13 +29,14 @@ from schemas.parsing import parse_command
 from schemas.records import FeedbackRef, Position
 from schemas.refresh_settings import RefreshSettings, refresh_environment
 from schemas.settings import Settings, as_environment
-from schemas.topics import Topic
+from schemas.topics import MODEL_LOG_PARTITIONS, Topic
 from stack.generator import generate
 from store.artifacts import ArtifactFolder
 from store.committed import read_committed
+from store.file_lock import FileLock
 from store.lines import build_line
 from store.model_history import ModelHistory
-from store.model_log import ModelLogReader
+from store.model_log import ModelLogReader, partition_of
 from store.releases import ReleaseFolder
 from tests.integration.played_learner import PlayedLearner
 
@@ -270,3 +275,38 @@ def test_the_drill_exchanges_labels_and_nothing_else() -> None:
     assert [row.text for row in shuffled] == [row.text for row in rows]
     assert sorted(row.label for row in shuffled) == sorted(row.label for row in rows)
     assert [row.label for row in shuffled] != [row.label for row in rows]
+
+
+def test_data_comes_back_from_the_log_or_it_is_said_that_retention_has_passed(settings: Settings) -> None:
+    writer = PlayedLearner(settings)
+    with closing(writer.producer):
+        writer.write(*labels(60, wrong=10))
+    log = read_labels(reader(settings), "default", up_to_seq=50)
+    whole, windowed = from_log(log, 50, Window()), from_log(log, 50, Window(labels=10))
+    assert (log.first_seq, log.last_seq, whole.spec.rows, windowed.spec.rows) == (1, 50, 40, 10)
+    assert rebuild(reader(settings), "default", whole.spec) == whole.rows
+    other = msgspec.structs.replace(whole.spec, fingerprint="0" * 64)
+    with pytest.raises(DataError, match="the log gives other rows"):
+        rebuild(reader(settings), "default", other)
+    with pytest.raises(DataError, match=r"from the file x\.jsonl"):
+        rebuild(reader(settings), "default", msgspec.structs.replace(whole.spec, source="x.jsonl"))
+
+    topic = settings.topic_prefix + Topic.MODEL_LOG
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka)) as admin:
+        admin.delete_records({TopicPartition(topic, partition_of("default", MODEL_LOG_PARTITIONS)): 30})
+    with pytest.raises(DataGone, match="began with entry 1 of the log, which now begins with entry 31"):
+        rebuild(reader(settings), "default", whole.spec)
+    assert rebuild(reader(settings), "default", windowed.spec) == windowed.rows, "what is left is all that went in"
+
+
+def test_a_signal_to_the_command_ends_the_program(environment: dict[str, str], learner: PlayedLearner, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stack", "refresh", "--drill", "wait-at=log"]
+    variables = {**os.environ, **environment, "MILLRACE_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "waiting to be killed" not in (line := process.stderr.readline()):
+            assert line, "it ended by itself"
+        assert FileLock(tmp_path / "refresh" / "default.lock").holder() is not None
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert FileLock(tmp_path / "refresh" / "default.lock").holder() is None
