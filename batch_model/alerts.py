@@ -46,10 +46,10 @@ class Alerts:
 
     Args:
         url: the webhook; empty for none.
-        told: called with `sent` or `given_up` for each message.
+        told: called with the task and `sent` or `given_up` for each message.
     """
 
-    def __init__(self, url: str, told: Callable[[Alert, str], None] = lambda _alert, _outcome: None) -> None:
+    def __init__(self, url: str, told: Callable[[str, str], None] = lambda _task, _outcome: None) -> None:
         self._url = url
         self._told = told
         self._raised: dict[tuple[AlertKind, str], str] = {}
@@ -85,7 +85,7 @@ class Alerts:
         first.next_at = now + FIRST_WAIT_S * 2.0 ** (first.tries - 1)
         if problem is None or first.tries >= TRIES:
             self._waiting.pop(0)
-            self._told(first.alert, "given_up" if problem else "sent")
+            self._told(first.alert.task, "given_up" if problem else "sent")
         if problem is not None:
             end = "given up" if first.tries >= TRIES else f"tried again in {first.next_at - now:.0f} s"
             log.warning("the webhook at %s %s; %s", host_of(self._url), problem, end)
@@ -101,7 +101,7 @@ def post(url: str, alert: Alert) -> str | None:
     except requests.RequestException as error:
         # The text of these errors holds the URL, and a URL may hold a token.
         return f"does not answer ({type(error).__name__})"
-    return None if answer.ok and not answer.is_redirect else f"answers {answer.status_code}"
+    return None if 200 <= answer.status_code < 300 else f"answers {answer.status_code}"
 
 
 def host_of(url: str) -> str:

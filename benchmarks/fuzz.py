@@ -24,7 +24,7 @@ from online_model import features, kernels, snapshots, tokens
 from online_model.blocks import Block
 from online_model.replica import Replica, SnapshotError
 from online_model.softmax import HashedSoftmax, warm_up
-from schemas.log import LabelEntry
+from schemas.log import LabelEntry, Origin, ReleaseEntry
 from schemas.records import FeedbackRef, Position
 
 SAMPLES = """
@@ -171,7 +171,7 @@ def run_snapshots(count: int, seed: int) -> Counter[str]:
     Returns: how many were refused and how many loaded.
     """
     draw, progress = _randomness(seed), Progress("snapshots", count)
-    good = [taught(labels).snapshot() for labels in (0, 1, 40)]
+    good = [*(taught(labels).snapshot() for labels in (0, 1, 40)), watching().snapshot()]
     became: Counter[str] = Counter()
     for number in range(1, count + 1):
         data = draw.choice(good)
@@ -202,6 +202,15 @@ def taught(labels: int) -> Replica:
                 seq=seq, task="t", time=seq, event_id=str(seq), text=text, meta={}, label=label, weight=1.0, served=served, feedback=at
             )
         )
+    return replica
+
+
+def watching() -> Replica:
+    """Return a replica with lines that are watched."""
+    replica = taught(20)
+    common: dict[str, Any] = {"task": "t", "time": 1, "by": "fuzz", "why": "", "origin": Origin()}
+    replica.apply(ReleaseEntry(**common, seq=21, line="r1", mode="split", share=0.5), brought=taught(7).model)
+    replica.apply(ReleaseEntry(**common, seq=22, line="r2"), brought=taught(9).model)
     return replica
 
 

@@ -81,7 +81,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return at.offset <= self.decided.get(at.partition, -1) or any(w.incoming.at == at for w in self.waiting)
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, tag="decision"):
     """A label's new state. With a `text` it is to be learned, and the learner gives it a seq.
 
     `previous` is the state that was announced before, `corrects` the label that stood before. The text comes with the

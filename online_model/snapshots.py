@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-import safetensors.numpy
 
+from online_model import tensors
 from online_model.characters import UNICODE
 from online_model.drift import Watch
 from online_model.prequential import Evaluation
+from online_model.tensors import TensorsError
 from schemas.log import Origin
 from schemas.records import Role, Trial
 
@@ -25,7 +25,7 @@ FIRST_MODEL = ""
 
 KEY = "millrace"  # the one key of the metadata: safetensors writes several in random order
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = tensors.Arrays
 
 
 class SnapshotError(Exception):
@@ -123,7 +123,7 @@ AnyHeader = Header | OldHeader
 def encode(header: Header, arrays: Arrays) -> bytes:
     """Return the snapshot's bytes: the same for the same state."""
     signed = msgspec.structs.replace(header, sha256=_checksum(header, arrays))
-    return safetensors.numpy.save(arrays, {KEY: msgspec.json.encode(signed).decode()})
+    return tensors.write(arrays, {KEY: msgspec.json.encode(signed).decode()})
 
 
 def decode(data: bytes) -> tuple[Header, Arrays]:
@@ -134,9 +134,9 @@ def decode(data: bytes) -> tuple[Header, Arrays]:
     """
     header = _header(data)
     try:
-        arrays = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise SnapshotError(f"no safetensors file: {error}") from error
+        arrays = tensors.read(data)
+    except TensorsError as error:
+        raise SnapshotError(str(error)) from error
     if header.sha256 != _checksum(header, arrays):
         raise SnapshotError("the checksum does not fit: the bytes are corrupt")
     return (header, arrays) if isinstance(header, Header) else _upgraded(header, arrays)
@@ -181,17 +181,14 @@ def must_be_computable(header: Header) -> None:
 
 
 def _header(data: bytes) -> AnyHeader:
-    end = 8 + int.from_bytes(data[:8], "little")
-    if len(data) < 8 or end > len(data):
-        raise SnapshotError(f"no safetensors file: {len(data)} bytes end before its header does")
     try:
-        text = msgspec.json.decode(data[8:end], type=dict[str, dict[str, Any]])["__metadata__"][KEY]
-        if not isinstance(text, str):
-            raise SnapshotError("its header is no text")
+        text = tensors.metadata_of(data)[KEY]
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
         if version not in READABLE:
             raise SnapshotError(f"format {version!r}; this version reads {READABLE}")
         header = _decoded(text, version)
+    except TensorsError as error:
+        raise SnapshotError(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"unreadable header: {error}") from error
     except KeyError as error:

@@ -31,6 +31,10 @@ class Topic(StrEnum):
     DEAD_LETTERS = "dead-letters"
 
 
+FROM_OUTSIDE = (Topic.EVENTS, Topic.FEEDBACK, Topic.MODEL_COMMANDS)
+"""Topics whose records come from outside, so that they may be refused and become dead letters."""
+
+
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a topic is created: number of partitions and broker configuration."""
 

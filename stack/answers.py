@@ -21,8 +21,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
-from stack.process import dying_with_parent
 from store.committed import offsets_at, read_committed
+from store.programs import dying_with_parent
 from store.rewind import Place, Rewind, classified, decided
 
 PATIENCE_S = 60.0

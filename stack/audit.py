@@ -40,6 +40,7 @@ class Audit(msgspec.Struct, kw_only=True):
         fingerprint: SHA-256 of its model's arrays.
         snapshots: stored snapshots that were compared.
         predictions: predictions that were repeated.
+        shadow_predictions: predictions of shadows that were repeated.
         differences: the first few that differ, in words.
         differing: how many differ.
     """
@@ -50,6 +51,7 @@ class Audit(msgspec.Struct, kw_only=True):
     fingerprint: str = ""
     snapshots: int = 0
     predictions: int = 0
+    shadow_predictions: int = 0
     differences: list[str] = []
     differing: int = 0
 
@@ -68,10 +70,11 @@ def audit(settings: Settings, task: str, say: Callable[[str], None] = lambda _: 
         KafkaUnavailable: if the topics cannot be read.
     """
     result = Audit(task=task)
-    waiting = _predictions(settings, task)
+    served, shadows = (_predictions(settings, task, topic) for topic in (Topic.PREDICTIONS, Topic.SHADOW_PREDICTIONS))
+    result.predictions, result.shadow_predictions = len(served), len(shadows)
+    waiting = sorted([*served, *shadows], key=lambda p: p.model.seq)
     say(f"task {task}: {len(waiting)} predictions to repeat")
     replica = Replica.configured(settings, task)
-    waiting.sort(key=lambda p: p.model.seq)
     last_named = {prediction.model.line: prediction.model.seq for prediction in waiting}
     due = iter(waiting)
     prediction = next(due, None)
@@ -90,9 +93,9 @@ def audit(settings: Settings, task: str, say: Callable[[str], None] = lambda _: 
     return result
 
 
-def _predictions(settings: Settings, task: str) -> list[Prediction]:
+def _predictions(settings: Settings, task: str, topic: Topic) -> list[Prediction]:
     parse = record_parser(Prediction)
-    batches = read_committed(settings.kafka, settings.topic_prefix + Topic.PREDICTIONS)
+    batches = read_committed(settings.kafka, settings.topic_prefix + topic)
     return [p for batch in batches for record in batch if record.value and (p := parse(record.value)).task == task]
 
 
@@ -103,7 +106,6 @@ def _repeat(
     while prediction is not None and prediction.model.seq <= lines.replica.seq:
         version = prediction.model
         again = lines.predict(version.line, prediction.text, settings.proba_top)
-        result.predictions += 1
         if again is None:
             result.differ(f"prediction {prediction.event_id} at seq {version.seq}: there was no line {version.line}")
         elif (prediction.label, prediction.proba, prediction.classes, version) != (again.label, again.proba, again.classes, again.model):
@@ -157,8 +159,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _in_words(result: Audit) -> str:
     verdict = f"{result.differing} DIFFER" if result.differing else "all equal"
+    counted = f"{result.predictions} predictions, {result.shadow_predictions} of shadows"
     lines = [
-        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {result.predictions} predictions: {verdict}",
+        f"task {result.task}: {result.entries} log entries, {result.snapshots} snapshots, {counted}: {verdict}",
         f"  line {result.line}, model {result.fingerprint}",
         *(f"  {difference}" for difference in result.differences),
     ]

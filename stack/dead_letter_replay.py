@@ -13,10 +13,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from schemas.parsing import RejectRecord, parse_event, parse_feedback
+from schemas.parsing import RejectRecord, parse_command, parse_event, parse_feedback
 from schemas.records import DeadLetter, Reason
 from schemas.settings import Settings
-from schemas.topics import Topic
+from schemas.topics import FROM_OUTSIDE, Topic
 from stack.dead_letter_list import Place, parse_place, place_of
 from store.committed import open_consumer, partitions_of
 from store.connect import connect_producer, kafka_unavailable
@@ -69,7 +69,7 @@ class Replayer:
         self._again = again
         self._unchecked = unchecked
         self._dry_run = dry_run
-        self._topics = {settings.topic_prefix + topic: topic for topic in (Topic.EVENTS, Topic.FEEDBACK)}
+        self._topics = {settings.topic_prefix + topic: topic for topic in FROM_OUTSIDE}
 
     def replay(self, letters: list[DeadLetter]) -> Iterator[Outcome]:
         """Yield the outcome of each letter.
@@ -128,6 +128,8 @@ class Replayer:
         try:
             if topic is Topic.EVENTS:
                 parse_event(original.value, tasks=tasks, max_text_bytes=self._settings.max_text_bytes)
+            elif topic is Topic.MODEL_COMMANDS:
+                parse_command(original.value, tasks=tasks)
             else:
                 parse_feedback(original.value, tasks=tasks, max_text_bytes=self._settings.max_text_bytes)
         except RejectRecord as error:

@@ -14,7 +14,7 @@ import msgspec
 from schemas.parsing import encode
 from schemas.records import DeadLetter, Reason
 from schemas.settings import Settings, SettingsError, read_settings
-from schemas.topics import Topic
+from schemas.topics import FROM_OUTSIDE
 from stack.dead_letter_list import Choice, Place, as_line, as_page, parse_place, place_of, read_letters, reason_counts
 from stack.dead_letter_replay import Outcome, Replayer
 from stack.errors import StackError
@@ -54,7 +54,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--topic", metavar="TOPIC", help="only those of events or of feedback")
+    parser.add_argument("--topic", metavar="TOPIC", help="only those of events, feedback or model-commands")
     parser.add_argument("--reason", choices=[reason.value for reason in Reason], metavar="REASON", help=f"one of {', '.join(Reason)}")
     parser.add_argument("--since", type=moment, default=0, metavar="TIME", help="younger than 30s, 15m, 2h, 7d, or after an ISO 8601 time")
 
@@ -98,10 +98,10 @@ def _reporting(command: Callable[[argparse.Namespace, Settings], int]) -> Callab
 
 def _choice(args: argparse.Namespace, settings: Settings) -> Choice:
     """Return the choice in the arguments; a topic may be given with or without the prefix."""
-    own = [settings.topic_prefix + topic for topic in (Topic.EVENTS, Topic.FEEDBACK)]
-    topic = settings.topic_prefix + args.topic if args.topic in (Topic.EVENTS, Topic.FEEDBACK) else args.topic
+    own = [settings.topic_prefix + topic for topic in FROM_OUTSIDE]
+    topic = settings.topic_prefix + args.topic if args.topic in FROM_OUTSIDE else args.topic
     if topic not in (None, *own):
-        raise WrongChoice(f"--topic {args.topic}: records are refused in {' and '.join(own)} only")
+        raise WrongChoice(f"--topic {args.topic}: records are refused in {', '.join(own)} only")
     return Choice(topic, args.reason, args.since)
 
 

@@ -19,8 +19,9 @@ from stack.jars import ensure_jars
 from stack.jobs import JOBS
 from stack.lock import FolderLock
 from stack.plan import Wish, make_plan
-from stack.process import dying_with_parent, is_running, tail_lines
+from stack.process import is_running, tail_lines
 from stack.state import Condition, Phase, StackState, read_state
+from store.programs import dying_with_parent
 
 START_TIMEOUT_S = 300.0
 POLL_S = 0.2

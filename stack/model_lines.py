@@ -126,11 +126,10 @@ class ModelLines:
 
 
 def _advice(command: Command, timeout_s: float) -> str:
+    look = f"`millrace models show {command.line}`" if command.line else "`millrace models list`"
     return (
         f"No answer in {timeout_s:g} s; the command ({command.command_id}) is kept, and is done as soon as the learner comes to it.\n"
         "Does the job learn run, and does it make checkpoints? `millrace status`\n"
         "What does it say? `millrace logs taskmanager`\n"
-        f"What came of it: `millrace models show {command.line}`"
-        if command.line
-        else "What came of it: `millrace models list`"
+        f"What came of it: {look}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import subprocess
 import sys
 import uuid
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from schemas.settings import Settings, SettingsError, as_environment, read_setti
 from stack.errors import StackError
 from stack.model_lines import ModelLines
 from stack.model_tables import at_text, change_line, line_page, lines_table
+from stack.refresh_command import run_program
 from stack.replay import task_name
 from stack.running_stack import settings_of
 from stack.times import moment
@@ -63,7 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     for command in commands.choices.values():
         command.add_argument("--task", type=task_name, metavar="NAME", help="task (default: `default`, or the first that is configured)")
         command.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder of the running stack")
-        command.add_argument("--json", action="store_true", help="as JSON")
+        if command is not data:
+            command.add_argument("--json", action="store_true", help="as JSON")
         command.set_defaults(func=_with_settings)
 
 
@@ -152,10 +153,8 @@ def _ask(args: argparse.Namespace, settings: Settings, task: str) -> int:
 
 
 def _data(args: argparse.Namespace, settings: Settings, task: str) -> int:
-    command = [sys.executable, "-m", "batch_model", "data", "--task", task, args.line]
-    command += ["--out", str(args.out)] if args.out else []
-    command += ["--json"] if args.json else []
-    return subprocess.run(command, env={**os.environ, **as_environment(settings)}, check=False).returncode
+    output = ["--output", str(args.out)] if args.out else []
+    return run_program("data", ["--task", task, "--line", args.line, *output], as_environment(settings))
 
 
 def login_name() -> str:

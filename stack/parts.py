@@ -19,6 +19,7 @@ from stack.part_keeper import PartKeeper
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
 from stack.process import Part
+from stack.refresh_command import missing_packages
 from stack.state import Condition, PartState
 from store.connect import without_password
 
@@ -80,6 +81,9 @@ class Parts:
         yield from self._kafka(now)
         self._keep(api_part(self._plan), lambda: self._topics_ready() and self.healthy("redis"), now)
         yield "api"
+        if worker_note(self._plan) is None:
+            self._keep(refresh_part(self._plan), self._topics_ready, now)
+            yield "refresh"
 
     def healthy(self, *names: str) -> bool:
         """Whether these parts answer."""
@@ -143,10 +147,30 @@ def api_part(plan: StackPlan) -> Part:
     """Return the API, not started."""
     port, log = plan.ports["api"], plan.folder.log("api")
     command = [sys.executable, "-m", "api", "--host", LOOPBACK, "--port", str(port)]
+    variables = {**plan.settings, **_python_environment()}
+    return Part("api", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}", environment=variables)
+
+
+def refresh_part(plan: StackPlan) -> Part:
+    """Return the refresh worker, not started."""
+    port, log = plan.ports["refresh"], plan.folder.log("refresh")
+    command = [sys.executable, "-m", "batch_model.worker", "--port", str(port)]
+    variables = {**plan.settings, **(plan.refresh or {}), **_python_environment()}
+    return Part("refresh", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}/metrics", environment=variables)
+
+
+def worker_note(plan: StackPlan) -> str | None:
+    """Return why the refresh worker does not run, None if it does."""
+    if plan.refresh is None:
+        return "by hand only (`millrace refresh`): no trigger is set, see docs/releases.md"
+    missing = missing_packages()
+    return f"not installed ({', '.join(missing)}): `make setup-refresh`, then `millrace down` and `millrace up`" if missing else None
+
+
+def _python_environment() -> dict[str, str]:
     packages = str(Path(__file__).parent.parent)
     paths = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH", "")]))
-    variables = {**plan.settings, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
-    return Part("api", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}", environment=variables)
+    return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
 
 
 def _alive(port: int) -> bool:

@@ -12,7 +12,9 @@ import msgspec
 
 from online_model.models import problems_of
 from online_model.specification import OWN
+from schemas.refresh_settings import read_refresh_settings, refresh_environment
 from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
+from schemas.worker_settings import read_worker_settings, worker_environment
 from stack import kafka, redis
 from stack.errors import ConfigurationErrors, StackError
 from stack.flink_rest import FlinkRest
@@ -59,7 +61,10 @@ class Wish:
 
 
 class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked wish, as the supervisor reads it from `run/plan.json`; addresses that are None are of parts it starts."""
+    """A checked wish, as the supervisor reads it from `run/plan.json`; addresses that are None are of parts it starts.
+
+    `refresh` is the environment of the refresh worker, None if there is nothing for it to do.
+    """
 
     data_dir: str
     settings: dict[str, str]
@@ -69,6 +74,7 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     redis: str | None
     flink: str | None
     jobs: tuple[str, ...]
+    refresh: dict[str, str] | None = None
 
     def read_settings(self) -> Settings:
         """The settings for jobs, API and tools."""
@@ -101,7 +107,8 @@ def make_plan(wish: Wish) -> StackPlan:
     problems += problems_of(str(wish.settings.get("model") or wish.environment.get(f"{PREFIX}MODEL") or OWN))
     problems += [f"There is no job {job!r}: choose from {', '.join(JOBS)}." for job in wish.jobs if job not in JOBS]
     problems += [f"There is no port {name!r}: choose from {', '.join(NAMES)}." for name in wish.ports if name not in NAMES]
-    needed = {"api", *(name for part, names in _OURS.items() if not external[part] for name in names)}
+    refresh = _refresh(wish, problems)
+    needed = {"api", *(name for part, names in _OURS.items() if not external[part] for name in names), *(["refresh"] if refresh else [])}
     ports: dict[str, int] = {}
     if not problems:
         ports, taken = choose_ports(folder.ports, wish.ports, needed=needed)
@@ -111,7 +118,7 @@ def make_plan(wish: Wish) -> StackPlan:
         raise ConfigurationErrors(problems)
     return StackPlan(
         data_dir=str(folder.root), settings=as_environment(settings), ports=ports, java_home=str(java_home), jobs=wish.jobs,
-        kafka=wish.kafka, redis=wish.redis, flink=wish.flink,
+        kafka=wish.kafka, redis=wish.redis, flink=wish.flink, refresh=refresh,
     )  # fmt: skip
 
 
@@ -137,6 +144,21 @@ def _settings(wish: Wish, folder: DataFolder, ports: Mapping[str, int], problems
     except (SettingsError, msgspec.ValidationError) as error:
         problems.extend(str(error).splitlines())
         return None
+
+
+def _refresh(wish: Wish, problems: list[str]) -> dict[str, str] | None:
+    """Return the environment of the refresh worker, None if no trigger is set, and nothing that may become stale."""
+    found: dict[str, str] = {}
+    try:
+        found = refresh_environment(read_refresh_settings(wish.environment))
+    except SettingsError as error:
+        problems.extend(str(error).splitlines())
+    try:
+        worker = read_worker_settings(wish.environment)
+    except SettingsError as error:
+        problems.extend(str(error).splitlines())
+        return None
+    return {**found, **worker_environment(worker)} if worker.has_work else None
 
 
 def _unreachable(wish: Wish) -> list[str]:

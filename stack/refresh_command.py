@@ -8,15 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from batch_model.flags import add_refresh_flags, arguments_of
 from schemas.settings import as_environment
 from stack.errors import StackError
-from stack.process import dying_with_parent
 from stack.running_stack import settings_of
+from store.programs import dying_with_parent
 
 _NEEDED = ("torch", "optuna", "mlflow")
 
@@ -39,6 +39,11 @@ def run(args: argparse.Namespace) -> int:
     return run_program("refresh", arguments_of(args), as_environment(settings) if settings else {})
 
 
+def missing_packages(needed: Iterable[str] = _NEEDED) -> list[str]:
+    """Return what the refresh imports and is not installed."""
+    return [name for name in needed if importlib.util.find_spec(name) is None]
+
+
 def run_program(command: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a command of the batch program, hand signals on to it, and return its exit code.
 
@@ -50,8 +55,7 @@ def run_program(command: str, arguments: Sequence[str], environment: Mapping[str
     Raises:
         StackError: if torch and what goes with it are not installed.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_packages():
         raise StackError(f"{', '.join(missing)} not installed: run `make setup-refresh` once (5 GB)")
     packages = str(Path(__file__).parent.parent)
     paths = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH", "")]))

@@ -96,7 +96,7 @@ class Addresses(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class StackState(msgspec.Struct, kw_only=True):
-    """All of it. `settings` is the environment with which another program joins this stack."""
+    """All of it. `settings` is the environment with which another program joins this stack, `notes` what is no trouble and good to know."""
 
     v: int = 1
     phase: Phase
@@ -109,6 +109,7 @@ class StackState(msgspec.Struct, kw_only=True):
     topics_ready: bool = False
     parts: list[PartState] = []
     jobs: list[JobState] = []
+    notes: list[str] = []
     error: str | None = None
 
     def supervisor_runs(self) -> bool:

@@ -32,7 +32,8 @@ def status_lines(state: StackState, *, now: float) -> list[str]:
         f"Kafka {state.addresses.kafka}   Redis {without_password(state.addresses.redis)}",
         f"API {state.addresses.api}   API docs {state.addresses.api}/docs",
     ]
-    return [head, *addresses, "", *_table(parts), "", *_table(jobs), *(["", *errors] if errors else [])]
+    notes = ["", *state.notes] if state.notes else []
+    return [head, *addresses, "", *_table(parts), "", *_table(jobs), *notes, *(["", *errors] if errors else [])]
 
 
 def _errors(state: StackState) -> Iterable[tuple[str, Condition, str | None]]:

@@ -14,7 +14,8 @@ from typing import IO
 import msgspec
 
 from stack.java import COMPILE_QUICKLY
-from stack.process import dying_with_parent, tail_lines
+from stack.process import tail_lines
+from store.programs import dying_with_parent
 
 TIMEOUT_S = 240.0
 IDLE_S = 30.0

@@ -29,7 +29,7 @@ from stack.job_place import JobPlace
 from stack.jobs import JOBS, History
 from stack.lock import FolderLock
 from stack.mailbox import JobRequest, reply, take
-from stack.parts import Parts
+from stack.parts import Parts, worker_note
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
 from stack.resume import INHERIT_MS
@@ -65,7 +65,7 @@ class Supervisor:
         )
         self._state = StackState(
             phase=Phase.STARTING, pid=me.pid, process_started=me.create_time(), since=time.time(), data_dir=plan.data_dir,
-            addresses=addresses, settings=plan.settings,
+            addresses=addresses, settings=plan.settings, notes=[f"refresh: {note}"] if (note := worker_note(plan)) else [],
         )  # fmt: skip
 
     def run(self) -> int:
@@ -195,12 +195,15 @@ class Supervisor:
     def _shut_down(self, parts: Parts) -> None:
         self._enter(Phase.STOPPING)
         self._write()
+        own = {keeper.part.name: keeper for keeper in parts.own()}
+        if "refresh" in own:
+            # Before the jobs: a refresh that began now would wait for a learner that is gone.
+            own["refresh"].part.ask_to_stop()
         self._stop_jobs(parts)
         if self._client is not None:
             self._client.stop()
         # Flink's two and the API at once; then what they have written to.
-        groups = [("api", "taskmanager", "jobmanager"), ("redis",), ("kafka",)]
-        own = {keeper.part.name: keeper for keeper in parts.own()}
+        groups = [("refresh", "api", "taskmanager", "jobmanager"), ("redis",), ("kafka",)]
         for group in groups:
             members = [own[name] for name in group if name in own]
             for keeper in members:

@@ -75,7 +75,7 @@ class ModelLogReader:
         self.kafka = kafka
         self.topic = topic
 
-    def entries(self, task: str, *, after_seq: int = 0, start: int | None = None) -> Iterator[AnyLogEntry]:
+    def entries(self, task: str, *, after_seq: int = 0, start: int | None = None) -> Generator[AnyLogEntry]:
         """Yield the task's entries with seq > `after_seq`, in order, to the log's end as it is at the call.
 
         `start` is the offset of an entry with a seq of at most `after_seq` + 1, where one is known; else one is looked for.

@@ -23,7 +23,7 @@ _LOOK_S = 0.5
 _SLACK_MS = 60_000
 
 Place = tuple[int, int]
-"""Partition and offset of a record of `events` or `feedback`."""
+"""Partition and offset of a record of `events`, `feedback` or `model-commands`."""
 
 
 class Rewind(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +48,14 @@ class _Refused(msgspec.Struct):
     offset: int
 
 
+class _Answer(msgspec.Struct):
+    command_id: str | None = None
+
+
 _parse_classified = record_parser(_Classified)
 _parse_refused = record_parser(_Refused)
 _parse_state = record_parser(LabelState)
+_parse_answer = record_parser(_Answer)
 
 
 def classified(settings: Settings, rewind: Rewind, *, settled: bool = True) -> set[Place]:
@@ -59,13 +64,23 @@ def classified(settings: Settings, rewind: Rewind, *, settled: bool = True) -> s
     Raises:
         KafkaUnavailable: if the topics cannot be read, or a transaction in them stays open.
     """
-    events = settings.topic_prefix + Topic.EVENTS
     if settled:
         _wait_until_settled(settings, rewind, Topic.PREDICTIONS, Topic.DEAD_LETTERS)
     sources = (_parse_classified(record.value).source for record in _read(settings, Topic.PREDICTIONS, rewind))
     places = {(at.partition, at.offset) for at in sources}
+    return places | refused_in(settings, rewind, Topic.EVENTS, settled=False)
+
+
+def refused_in(settings: Settings, rewind: Rewind, topic: Topic, *, settled: bool = True) -> set[Place]:
+    """Return the places in `topic` that have a committed dead letter; `settled` as in `classified`.
+
+    Raises:
+        KafkaUnavailable: if the dead letters cannot be read, or a transaction in them stays open.
+    """
+    if settled:
+        _wait_until_settled(settings, rewind, Topic.DEAD_LETTERS)
     letters = (_parse_refused(record.value) for record in _read(settings, Topic.DEAD_LETTERS, rewind))
-    return places | {(letter.partition, letter.offset) for letter in letters if letter.topic == events}
+    return {(letter.partition, letter.offset) for letter in letters if letter.topic == settings.topic_prefix + topic}
 
 
 def decided(settings: Settings, rewind: Rewind, *, settled: bool = True) -> dict[Place, State]:
@@ -81,6 +96,17 @@ def decided(settings: Settings, rewind: Rewind, *, settled: bool = True) -> dict
         state = _parse_state(record.value)
         states[state.feedback.at.partition, state.feedback.at.offset] = state.state
     return states
+
+
+def answered(settings: Settings, rewind: Rewind) -> set[str]:
+    """Return the ids of the commands that have a committed answer in the model log.
+
+    Raises:
+        KafkaUnavailable: if the log cannot be read, or a transaction in it stays open.
+    """
+    _wait_until_settled(settings, rewind, Topic.MODEL_LOG)
+    answers = (_parse_answer(record.value) for record in _read(settings, Topic.MODEL_LOG, rewind))
+    return {answer.command_id for answer in answers if answer.command_id is not None}
 
 
 def _read(settings: Settings, topic: Topic, rewind: Rewind) -> Iterator[ConsumerRecord]:

@@ -15,7 +15,7 @@ from stream.predictor import Predictor
 from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import BYTES
 
-SINK_TOPICS = (Topic.PREDICTIONS, Topic.DEAD_LETTERS)
+SINK_TOPICS = (Topic.PREDICTIONS, Topic.SHADOW_PREDICTIONS, Topic.DEAD_LETTERS)
 
 _FRAME_ROWS = 64
 """While the predictor works on a frame, the interpreter may belong to it alone."""

@@ -38,9 +38,9 @@ def _classify(tables: StreamTableEnvironment, settings: Settings, rewind: Rewind
 def _learn(tables: StreamTableEnvironment, settings: Settings, rewind: Rewind | None) -> None:
     feedback = raw_source(tables, settings, Topic.FEEDBACK, job=Job.LEARN)
     predictions = raw_source(tables, settings, Topic.PREDICTIONS, job=Job.LEARN)
-    add_sink(
-        tables, learn(tables, feedback, predictions, settings, rewind=rewind), settings, LEARN_TOPICS, job=Job.LEARN, exactly_once=True
-    )
+    commands = raw_source(tables, settings, Topic.MODEL_COMMANDS, job=Job.LEARN)
+    learned = learn(tables, feedback, predictions, commands, settings, rewind=rewind)
+    add_sink(tables, learned, settings, LEARN_TOPICS, job=Job.LEARN, exactly_once=True)
 
 
 def _publish(tables: StreamTableEnvironment, settings: Settings, _: Rewind | None) -> None:

@@ -8,11 +8,14 @@ from pyflink.table import StreamTableEnvironment, Table
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.rewind import Rewind
+from stream.changes import BuildLine
+from stream.commands import REJECTED as REJECTED_COMMANDS
+from stream.commands import ReadCommands
 from stream.feedback import REJECTED, ReadFeedback
 from stream.frames import SOURCE, key_by_columns, scatter
-from stream.learner import DECISIONS, Learner
+from stream.learner import GIVEN, Learner
 from stream.ledger_operator import Ledger
-from stream.replicas import LoadReplica, replica_from_log
+from stream.replicas import LoadReplica, line_from_log, replica_from_log
 from stream.rows import BYTES, DECISION, INCOMING, MATCH, as_table
 
 SINK_TOPICS = (Topic.MODEL_LOG, Topic.LABEL_STATES, Topic.QUALITY, Topic.ALARMS, Topic.DEAD_LETTERS)
@@ -25,9 +28,11 @@ def learn(
     tables: StreamTableEnvironment,
     feedback: Table,
     predictions: Table,
+    commands: Table,
     settings: Settings,
     *,
     load: LoadReplica = replica_from_log,
+    build: BuildLine = line_from_log,
     rewind: Rewind | None = None,
 ) -> DataStream:
     """Return the records for `SINK_TOPICS`, as `rows.OUT`.
@@ -35,11 +40,12 @@ def learn(
     Args:
         feedback: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
         predictions: committed ones: record_key STRING (event id), task STRING, record_value BYTES, arrived (processing time).
+        commands: columns as those of feedback.
         load: gives the learner its replicas.
+        build: gives it the models of lines that come in.
         rewind: set if the job starts from a state older than its output.
     """
-    columns = (feedback.record_value, feedback.record_partition, feedback.record_offset, feedback.record_time)
-    records = SOURCE.gather(tables.to_data_stream(feedback.select(*columns)), most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="learn-gather")
+    records = _frames(tables, feedback, uid="learn-gather")
     labels = records.process(ReadFeedback(settings, rewind), output_type=INCOMING).uid("learn-feedback").name("read feedback")
     matched = tables.to_changelog_stream(_match(tables, labels, predictions))
     decisions = (
@@ -48,14 +54,25 @@ def learn(
         .uid("learn-ledger")
         .name("label ledger")
     )
+    asked = (
+        _frames(tables, commands, uid="learn-commands-gather")
+        .process(ReadCommands(settings, rewind), output_type=DECISION)
+        .uid("learn-commands")
+        .name("read commands")
+    )
     learned = (
-        DECISIONS.gather_by_key(decisions, most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="learn-learner-gather")
-        .process(Learner(settings, load, rewind), output_type=BYTES)
+        GIVEN.gather_by_key(decisions.union(asked), most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="learn-learner-gather")
+        .process(Learner(settings, load, build, rewind), output_type=BYTES)
         .uid("learn-learner")
         .name("sequence, score, learn")
         .set_parallelism(1)
     )
-    return scatter(learned, uid="learn-scatter").union(labels.get_side_output(REJECTED))
+    return scatter(learned, uid="learn-scatter").union(labels.get_side_output(REJECTED), asked.get_side_output(REJECTED_COMMANDS))
+
+
+def _frames(tables: StreamTableEnvironment, records: Table, *, uid: str) -> DataStream:
+    columns = (records.record_value, records.record_partition, records.record_offset, records.record_time)
+    return SOURCE.gather(tables.to_data_stream(records.select(*columns)), most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid=uid)
 
 
 def _match(tables: StreamTableEnvironment, labels: DataStream, predictions: Table) -> Table:

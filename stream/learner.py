@@ -1,28 +1,32 @@
-"""The operator of learn: one sequencer a task, which numbers labels, scores, learns and writes snapshots."""
+"""The operator of learn: one sequencer a task, which numbers labels and changes, scores, learns and writes snapshots."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 
 import msgspec
 from pyflink.common import Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 
 from online_model import drift
 from online_model.ledger import Decision
-from online_model.prequential import score, scored
 from online_model.replica import Replica
 from online_model.softmax import warm_up
-from schemas.log import LabelEntry, SnapshotEntry
-from schemas.records import Alarm, LabelState, ModelVersion, Prediction, Quality, Served, State
+from schemas.log import LabelEntry, RefusalEntry
+from schemas.parsing import encode
+from schemas.records import State
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
-from store.rewind import Rewind, decided
+from store.rewind import Rewind, answered, decided
+from stream.changes import BuildLine, Change, Changes
 from stream.clock import now_ms
+from stream.commands import Asked
+from stream.entries import alarm_of, label_entry, label_state, quality_of
 from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
 from stream.replicas import LoadReplica
@@ -31,12 +35,15 @@ from stream.snapshotter import Snapshotter
 log = logging.getLogger(__name__)
 
 QUALITY_INTERVAL_MS = 500
+ANSWER_INTERVAL_MS = 50
+"""So often a command that waits for its line is looked at while no label comes."""
 _LOG_WAIT_S = 90
 
-DECISIONS = Frames("ss")
-"""Task, and an encoded `online_model.ledger.Decision`."""
+GIVEN = Frames("ss")
+"""Task, and an encoded `online_model.ledger.Decision` or `stream.commands.Asked`."""
 
-_decision = msgspec.json.Decoder(Decision)
+_given: msgspec.json.Decoder[Decision | Asked] = msgspec.json.Decoder(Decision | Asked)
+_asked = msgspec.json.Decoder(Asked)
 
 
 class LogMismatch(Exception):
@@ -44,14 +51,15 @@ class LogMismatch(Exception):
 
 
 class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
-    """Gives each label to be learned its seq and applies it to the task's replica; keyed by task.
+    """Gives each label to be learned, and each change, its seq and applies it to the task's replica; keyed by task.
 
-    The Flink state is the seq alone; the replicas are rebuilt from snapshot and log when the operator is opened.
+    The Flink state is the seq and the commands that wait; the replicas are rebuilt from snapshot and log when the operator is opened.
     """
 
-    def __init__(self, settings: Settings, load: LoadReplica, rewind: Rewind | None = None) -> None:
+    def __init__(self, settings: Settings, load: LoadReplica, build: BuildLine, rewind: Rewind | None = None) -> None:
         self._settings = settings
         self._load_replica = load
+        self._build_line = build
         self._rewind = rewind
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -65,23 +73,59 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._quality_topic = prefix + Topic.QUALITY
         self._alarms_topic = prefix + Topic.ALARMS
         self._seq = runtime_context.get_state(ValueStateDescriptor("seq", Types.LONG()))
+        self._waiting = runtime_context.get_list_state(ListStateDescriptor("commands", Types.PICKLED_BYTE_ARRAY()))
         self._loaded = {task: self._load_replica(self._settings, task, None) for task in self._settings.tasks}
         self._decided = decided(self._settings, self._rewind) if self._rewind else {}
+        self._answered = answered(self._settings, self._rewind) if self._rewind else set()
         self._replicas: dict[str, Replica] = {}
+        self._changes: dict[str, Changes] = {}
         self._snapshotters: dict[str, Snapshotter] = {}
-        self._ticking: set[str] = set()
-        self._told: dict[str, int] = {}
+        self._ticks: dict[str, int] = {}
+        self._told: dict[str, object] = {}
+        self._told_at: dict[str, int] = {}
+
+    def close(self) -> None:
+        """End what is being built."""
+        for changes in getattr(self, "_changes", {}).values():
+            changes.close()
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
-        """Take a frame of decisions of the ledger: yield a frame of label states and, for labels to learn, their entries in the log."""
+        """Take a frame of decisions and commands: yield a frame of label states and, for what is to be done, entries of the log."""
         task = ctx.get_current_key()
         if self._rewind is not None:
             # Also where nothing is new: the state must come to where the log is, or the next start finds it behind.
             self._replica(task)
-        yield b"".join([answer for _, decision in DECISIONS.rows(value) for answer in self._decide(task, _decision.decode(decision), ctx)])
+        answers = [answer for _, given in GIVEN.rows(value) for answer in self._take(task, _given.decode(given))]
+        if task in self._replicas:
+            self._tick(task, ctx)
+        yield b"".join(answers)
 
-    def _decide(self, task: str, decided: Decision, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
-        decision = self._news(decided)
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[bytes]:
+        """Answer commands whose lines are built, and publish quality and a snapshot that have fallen due while no label came."""
+        task = ctx.get_current_key()
+        replica = self._replica(task)
+        if timestamp >= self._ticks.get(task, 0):
+            self._ticks.pop(task, None)
+        yield from self._change(replica)
+        yield from self._quality(replica)
+        self._tick(task, ctx)
+
+    def _tick(self, task: str, ctx: KeyedProcessFunction.Context) -> None:
+        """Have the timer called if anything is left to do, soon if a command waits."""
+        replica, waits = self._replicas[task], bool(self._changes[task].asked)
+        if not waits and (task in self._ticks or not (self._snapshotters[task].pending or self._told.get(task) != _shown(replica))):
+            return
+        timers = ctx.timer_service()
+        at = timers.current_processing_time() + (ANSWER_INTERVAL_MS if waits else QUALITY_INTERVAL_MS)
+        if at < self._ticks.get(task, sys.maxsize):
+            self._ticks[task] = at
+            timers.register_processing_time_timer(at)
+
+    def _take(self, task: str, given: Decision | Asked) -> Iterator[bytes]:
+        if isinstance(given, Asked):
+            yield from self._ask(task, given)
+            return
+        decision = self._news(given)
         if decision is None:
             return
         if decision.text is None:
@@ -89,24 +133,16 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             return
         replica = self._replica(task)
         yield from self._learn(replica, decision)
-        if task not in self._ticking:
-            self._ticking.add(task)
-            timers = ctx.timer_service()
-            timers.register_processing_time_timer(timers.current_processing_time() + QUALITY_INTERVAL_MS)
+        yield from self._change(replica)
 
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[bytes]:
-        """Publish the quality since the last tick, and the snapshot that has fallen due while no label came."""
-        task = ctx.get_current_key()
+    def _ask(self, task: str, asked: Asked) -> Iterator[bytes]:
+        """Let a command wait for its turn; it may come at once."""
+        if asked.command.command_id in self._answered:
+            return
         replica = self._replica(task)
-        now = now_ms()
-        if self._told.get(task) != replica.updated_at:
-            self._told[task] = replica.updated_at
-            yield framed(self._quality_topic, task, _quality(replica, now), task=task)
-        yield from self._snapshot(replica, now)
-        if self._snapshotters[task].pending:
-            ctx.timer_service().register_processing_time_timer(timestamp + QUALITY_INTERVAL_MS)
-        else:
-            self._ticking.discard(task)
+        self._changes[task].asked.append(asked)
+        self._waiting.add(encode(asked))
+        yield from self._change(replica)
 
     def _news(self, decision: Decision) -> Decision | None:
         """Return the decision as it follows on what is committed; None if that, or a later state of the label, is."""
@@ -120,44 +156,47 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def _learn(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
         now = now_ms()
-        entry = _entry(replica, decision, now)
-        replica.apply(entry)
-        self._seq.update(entry.seq)
+        entry = label_entry(replica, decision, now)
+        yield self._sequenced(replica, Change(entry))
         self._snapshotters[replica.task].learned()
-        yield framed(self._log_topic, entry.task, entry, task=entry.task)
         yield self._framed_state(decision, now, entry)
-        if (alarm := _alarm(replica, entry)) is not None:
+        if (alarm := alarm_of(replica, entry)) is not None:
             log.warning("task %s: drift alarm %d: %s", alarm.task, alarm.drift.number, drift.describe(alarm.drift))
             yield framed(self._alarms_topic, alarm.task, alarm, task=alarm.task)
-        yield from self._snapshot(replica, now)
 
-    def _snapshot(self, replica: Replica, now: int) -> Iterator[bytes]:
-        """Write a snapshot if one is due, and announce it in the log: it counts once that is committed."""
-        snapshotter = self._snapshotters[replica.task]
-        if not snapshotter.due(now):
+    def _change(self, replica: Replica) -> Iterator[bytes]:
+        """Sequence the changes that are due, and write a snapshot if one is: it counts once its announcement is committed."""
+        task, now = replica.task, now_ms()
+        changes, snapshotter = self._changes[task], self._snapshotters[task]
+        waited = len(changes.asked)
+        while (change := changes.due(replica, now)) is not None:
+            log.info("task %s: %s", task, change.entry)
+            yield self._sequenced(replica, change)
+            if not isinstance(change.entry, RefusalEntry):
+                snapshotter.changed()
+        if len(changes.asked) != waited:
+            self._waiting.update([encode(asked) for asked in changes.asked])
+        if snapshotter.due(now):
+            yield self._sequenced(replica, Change(snapshotter.write(replica, now)))
+
+    def _sequenced(self, replica: Replica, change: Change) -> bytes:
+        """Apply an entry, and return it for the log."""
+        replica.apply(change.entry, brought=change.brought)
+        self._changes[replica.task].learned(change.entry)
+        self._seq.update(change.entry.seq)
+        return framed(self._log_topic, replica.task, change.entry, task=replica.task)
+
+    def _quality(self, replica: Replica) -> Iterator[bytes]:
+        """Publish the quality if it has changed, now and then."""
+        task, now, shown = replica.task, now_ms(), _shown(replica)
+        if self._told.get(task) == shown or now - self._told_at.get(task, 0) < QUALITY_INTERVAL_MS:
             return
-        entry: SnapshotEntry = snapshotter.write(replica, now)
-        replica.apply(entry)
-        self._seq.update(entry.seq)
-        yield framed(self._log_topic, entry.task, entry, task=entry.task)
+        self._told[task], self._told_at[task] = shown, now
+        yield framed(self._quality_topic, task, quality_of(replica, now), task=task)
 
     def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> bytes:
-        feedback = decision.incoming.feedback
-        asked = entry.served if entry else None
-        counted = scored(entry) if entry else None
-        state = LabelState(
-            event_id=feedback.event_id,
-            task=feedback.task,
-            state=decision.state,
-            previous=decision.previous,
-            feedback=decision.incoming.ref,
-            label=feedback.label,
-            seq=entry.seq if entry else None,
-            served=asked.label if asked else None,
-            score=score(feedback.label, counted) if counted else None,
-            time=now,
-        )
-        return framed(self._states_topic, feedback.event_id, state, task=feedback.task, label=decision.state)
+        state = label_state(decision, now, entry)
+        return framed(self._states_topic, decision.incoming.feedback.event_id, state, task=state.task, label=decision.state)
 
     def _replica(self, task: str) -> Replica:
         """Return the task's replica, at the seq of the state."""
@@ -166,8 +205,17 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             loaded = self._loaded.pop(task, None)
             replica = self._checked(self._load_replica(self._settings, task, None) if loaded is None else loaded)
             self._snapshotters[task] = Snapshotter(self._settings, ArtifactFolder(self._settings.artifacts), replica, now_ms())
+            self._changes[task] = Changes(self._settings, self._still_waiting(), self._build_line)
             self._replicas[task] = replica
         return self._replicas[task]
+
+    def _still_waiting(self) -> list[Asked]:
+        """Return the commands in the state; those that the log has answered since, if the state is old, leave it."""
+        stored = [_asked.decode(data) for data in self._waiting.get() or ()]
+        waiting = [asked for asked in stored if asked.command.command_id not in self._answered]
+        if len(waiting) != len(stored):
+            self._waiting.update([encode(asked) for asked in waiting])
+        return waiting
 
     def _checked(self, replica: Replica) -> Replica:
         """Return the replica when it has reached the seq of the state.
@@ -198,48 +246,6 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         return replica
 
 
-def _entry(replica: Replica, decision: Decision, now: int) -> LabelEntry:
-    prediction, incoming, text = decision.prediction, decision.incoming, decision.text
-    if text is None:
-        raise ValueError("a label without a text cannot be learned")
-    return LabelEntry(
-        seq=replica.seq + 1,
-        task=replica.task,
-        time=now,
-        event_id=incoming.feedback.event_id,
-        text=text,
-        meta=prediction.meta if prediction else {},
-        label=incoming.feedback.label,
-        weight=incoming.feedback.weight,
-        served=_served(prediction),
-        feedback=incoming.ref,
-        corrects=decision.corrects,
-    )
-
-
-def _served(prediction: Prediction | None) -> Served | None:
-    if prediction is None:
-        return None
-    return Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model)
-
-
-def _alarm(replica: Replica, entry: LabelEntry) -> Alarm | None:
-    """Return the alarm that the entry has just raised, if it has."""
-    raised = replica.drift.raised_at(entry.seq)
-    if raised is None:
-        return None
-    return Alarm(task=replica.task, time=entry.time, model=ModelVersion(line=replica.line, seq=entry.seq), drift=raised)
-
-
-def _quality(replica: Replica, now: int) -> Quality:
-    return Quality(
-        task=replica.task,
-        time=now,
-        model=ModelVersion(line=replica.line, seq=replica.seq),
-        model_time=replica.updated_at,
-        overall=replica.quality.overall(),
-        window=replica.quality.scores_window(),
-        window_size=replica.quality.window,
-        alarms=replica.drift.alarms,
-        last_alarm=replica.drift.last,
-    )
+def _shown(replica: Replica) -> object:
+    """Return what must have changed for the quality to be published again."""
+    return replica.updated_at, replica.line, [(trial.line, trial.role) for trial in replica.trials()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from pyflink.common import Row
@@ -10,9 +11,10 @@ from pyflink.datastream import BroadcastProcessFunction, RuntimeContext
 
 from online_model.softmax import warm_up
 from schemas.parsing import RejectRecord, dead_letter, parse_event, parse_log_entry
-from schemas.records import Event, Position, Prediction
+from schemas.records import Event, Position, Prediction, Served
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.beside import Beside
 from store.rewind import Rewind, classified
 from stream.clock import now_ms
 from stream.drill import Drill
@@ -36,15 +38,24 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         prepare_interpreter()
         warm_up()
         self._events_topic = settings.topic_prefix + Topic.EVENTS
+        self._shadows_topic = settings.topic_prefix + Topic.SHADOW_PREDICTIONS
         self._predictions_topic = settings.topic_prefix + Topic.PREDICTIONS
         self._dead_letters_topic = settings.topic_prefix + Topic.DEAD_LETTERS
         self._tasks = frozenset(settings.tasks)
         self._drill = Drill(settings.drill_folder, "classify")
-        self._replicas = {task: self._load(settings, task, None) for task in settings.tasks}
+        loads = {task: partial(self._load, settings, task, None) for task in settings.tasks}
+        self._serving = {task: Beside(load(), load) for task, load in loads.items()}
         self._classified = classified(settings, self._rewind) if self._rewind else set()
+
+    def close(self) -> None:
+        """End what is being loaded."""
+        for beside in getattr(self, "_serving", {}).values():
+            beside.close()
 
     def process_element(self, value: bytes, ctx: BroadcastProcessFunction.ReadOnlyContext) -> Iterator[bytes]:
         """Yield a frame of the predictions and dead letters for a frame of records of `events`."""
+        for beside in self._serving.values():
+            beside.step()
         now = now_ms()
         yield b"".join([self._answer(record, now) for record in SOURCE.rows(value)])
 
@@ -64,12 +75,19 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
     def process_broadcast_element(self, value: Row, ctx: BroadcastProcessFunction.Context) -> None:
         """Apply one entry of the model log; entries that the replica knows are ignored."""
         entry = parse_log_entry(value[0])
-        replica = self._replicas.get(entry.task)
-        if replica is not None:
-            replica.apply(entry)
+        beside = self._serving.get(entry.task)
+        if beside is not None:
+            beside.apply(entry)
 
     def _predict(self, event: Event, at: Position) -> bytes:
-        served = self._replicas[event.task].predict(event.text, top=self._settings.proba_top)
+        replica, top = self._serving[event.task].replica, self._settings.proba_top
+        served = replica.predict(event.text, top=top, event_id=event.event_id)
+        answer = self._framed(self._predictions_topic, event, at, served)
+        return answer + b"".join(
+            [self._framed(self._shadows_topic, event, at, shadow) for shadow in replica.shadow_predictions(event.text, top=top)]
+        )
+
+    def _framed(self, topic: str, event: Event, at: Position, served: Served) -> bytes:
         prediction = Prediction(
             label=served.label,
             proba=served.proba,
@@ -83,4 +101,4 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
             predicted_at=now_ms(),
             source=at,
         )
-        return framed(self._predictions_topic, event.event_id, prediction, task=event.task, label=served.label or "")
+        return framed(topic, event.event_id, prediction, task=event.task, label=served.label or "")

@@ -25,7 +25,7 @@ MATCH = Types.ROW_NAMED(["task", "event_id", "incoming", "prediction"], [Types.S
 """A label, with the prediction of its event or null."""
 
 DECISION = Types.ROW_NAMED(["task", "decision"], [Types.STRING(), BYTES])
-"""An encoded `online_model.ledger.Decision`."""
+"""An encoded `online_model.ledger.Decision` or `stream.commands.Asked`."""
 
 _TABLE_TYPES = {"record_value": DataTypes.BYTES(), "incoming": DataTypes.BYTES(), "topic": DataTypes.STRING().not_null()}
 

@@ -78,6 +78,12 @@ def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, ti
     return found
 
 
+def nothing(environment: Environment) -> Table:
+    """Return a table such as `raw_source` gives, without a record."""
+    listed = environment.tables.from_elements([(bytearray(), *record(None, 0)[1:])], RECORD)
+    return environment.tables.sql_query(f"SELECT *, PROCTIME() AS arrived FROM {listed} WHERE record_offset < 0")  # noqa: S608 - the name is Flink's
+
+
 def new_replica(settings: Settings, task: str, known: Replica | None = None) -> Replica:
     """Return the model of a task without a log."""
     return Replica(task, memory_mib=1, quality_window=settings.quality_window)

@@ -17,7 +17,7 @@ from stream.clock import now_ms
 from stream.environment import Environment, Job
 from stream.learn import learn
 from tests.bad_input import FEEDBACK, Case
-from tests.flink.conftest import Out, Record, collect, new_replica, record
+from tests.flink.conftest import Out, Record, collect, new_replica, nothing, record
 from tests.flink.test_classify import entry
 from tests.flink.test_learn import feedback, prediction
 
@@ -52,7 +52,7 @@ def test_strange_ids_and_times_meet_their_own_prediction(environment: Environmen
     predictions += [prediction(f"t{n}", 100 + n) for n in range(len(STRANGE_TIMES))]
     labels = [feedback(event_id, f"l{n}\0😀", n) for n, event_id in enumerate(STRANGE_IDS)]
     labels += [(*feedback(f"t{n}", "a", 100 + n)[:3], time, None, None, None) for n, time in enumerate(STRANGE_TIMES)]
-    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica))
+    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=new_replica))
     log = [e for row in rows if row.topic == "model-log" and isinstance(e := parse_log_entry(row.value), LabelEntry)]
     texts = {e.event_id: e.text for e in log if not e.event_id.startswith("t")}
     assert texts == {event_id: f"text {n}" for n, event_id in enumerate(STRANGE_IDS)}
@@ -70,7 +70,7 @@ def test_each_rejected_label_has_a_dead_letter_and_a_state(environment: Environm
     cases = [case for case in FEEDBACK if case.reason and len(case.value or b"") < SMALL]
     cases.append(Case("deep", b'{"event_id": "a", "label": "l", "x": ' + b"[" * SMALL, Reason.NOT_JSON))
     labels = [record(case.value, n) for n, case in enumerate(cases)]
-    rows = collect(learn(env.tables, table(env, labels), table(env, [prediction("x", 0)]), settings, load=new_replica))
+    rows = collect(learn(env.tables, table(env, labels), table(env, [prediction("x", 0)]), nothing(env), settings, load=new_replica))
     letters = {letter.offset: letter for row in rows if row.topic == "dead-letters" for letter in [record_parser(DeadLetter)(row.value)]}
     assert [letters[n].reason for n in range(len(cases))] == [case.reason for case in cases]
     assert [state.state for state in states(rows)] == [State.REJECTED] * len(cases)

@@ -20,7 +20,7 @@ from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
 from stream.environment import Environment, Job
 from stream.learn import learn
-from tests.flink.conftest import Out, Record, collect, collect_until, configured_replica, new_replica, record
+from tests.flink.conftest import Out, Record, collect, collect_until, configured_replica, new_replica, nothing, record
 
 pytestmark = pytest.mark.flink
 
@@ -65,7 +65,7 @@ def test_each_label_ends_in_one_state_and_each_task_has_its_own_log(environment:
     labels = [feedback(f"e{n}", "ab"[n % 2], n) for n in range(50)]
     labels += [feedback("e0", "a", 50), feedback("e1", "c", 51), feedback("nobody", "a", 52), feedback("o", "y", 53, task="other")]
     labels += [record(b'{"event_id": "e2", "label": ""}', 54)]
-    stream = learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica)
+    stream = learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=new_replica)
     log, states, topics = run(stream)
     final: dict[int, State] = {}
     for state in states:
@@ -87,7 +87,7 @@ def test_each_label_ends_in_one_state_and_each_task_has_its_own_log(environment:
 def test_first_prediction_of_an_event_counts(environment: Environments, table: Tables, settings: Settings) -> None:
     env = environment(Job.LEARN)
     predictions = [prediction("e", 0, text="the first"), prediction("e", 1, text="the second")]
-    stream = learn(env.tables, table(env, [feedback("e", "a", 0)]), table(env, predictions), settings, load=new_replica)
+    stream = learn(env.tables, table(env, [feedback("e", "a", 0)]), table(env, predictions), nothing(env), settings, load=new_replica)
     log, states, _ = run(stream)
     assert [entry.text for entry in log] == ["the first"]
     assert [s.state for s in states if s.state is not State.WAITING] == [State.TRAINED]
@@ -104,7 +104,7 @@ def test_self_contained_labels_are_learned_without_their_event(environment: Envi
         feedback("alone", "a", 5, task="other", text="x"),
         feedback("long", "a", 6, text="x" * (settings.max_text_bytes + 1)),
     ]
-    stream = learn(env.tables, table(env, labels), table(env, [prediction("elsewhere", 0)]), settings, load=new_replica)
+    stream = learn(env.tables, table(env, labels), table(env, [prediction("elsewhere", 0)]), nothing(env), settings, load=new_replica)
     log, states, topics = run(stream)
     assert [(e.task, e.seq, e.event_id, e.text, e.label, e.corrects, e.served) for e in sorted(log, key=lambda e: (e.task, e.seq))] == [
         ("default", 1, "alone", "only I", "a", None, None),
@@ -139,7 +139,7 @@ def test_an_event_sent_twice_beside_a_self_contained_label_teaches_once(
     env = environment(Job.LEARN)
     predictions = [prediction(f"e{n % 20}", n) for n in range(40)]
     labels = [feedback(f"e{n}", "b", n, text="good day") for n in range(20)] + [feedback(f"e{n}", "c", 20 + n) for n in range(20)]
-    log, states, _ = run(learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica))
+    log, states, _ = run(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=new_replica))
     assert sorted((e.event_id, e.label, e.text, e.corrects or "") for e in log) == sorted(
         row for n in range(20) for row in ((f"e{n}", "b", "good day", ""), (f"e{n}", "c", "good day", "b"))
     )
@@ -154,7 +154,7 @@ def test_labels_of_an_idle_topic_become_orphans_by_the_clock_alone(
     settings = msgspec.structs.replace(settings, label_wait_s=1)
     env = environment(Job.LEARN)
     labels = [feedback("nobody", "a", 0), feedback("nobody", "b", 1), feedback("alone", "a", 2, text="only I")]
-    stream = learn(env.tables, idle_table(env, labels), table(env, [prediction("elsewhere", 0)]), settings, load=new_replica)
+    stream = learn(env.tables, idle_table(env, labels), table(env, [prediction("elsewhere", 0)]), nothing(env), settings, load=new_replica)
     began = now_ms()
     states = states_in(collect_until(stream, lambda rows: sum(s.state is State.ORPHAN for s in states_in(rows)) == 2))
     said = {n: [(s.state, s.previous) for s in states if s.feedback.at.offset == n] for n in range(3)}
@@ -168,7 +168,7 @@ def test_log_replays_to_the_learners_model(environment: Environments, table: Tab
     texts = ["good day to you", "pay me now", "hello there", "money money"]
     predictions = [prediction(f"e{n}", n, text=texts[n % 4]) for n in range(40)]
     labels = [feedback(f"e{n}", "gm"[n % 2], n) for n in range(40)]
-    log, _, _ = run(learn(env.tables, table(env, labels), table(env, predictions), settings, load=new_replica))
+    log, _, _ = run(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=new_replica))
     assert all(b.seq == a.seq + 1 for a, b in pairwise(log))
     one, two = new_replica(settings, "default"), new_replica(settings, "default")
     for entry in log:
@@ -185,7 +185,7 @@ def test_a_drift_raises_one_alarm_which_is_the_logs(environment: Environments, t
     env = environment(Job.LEARN)
     predictions = [prediction(f"e{n}", n, label="a") for n in range(360)]
     labels = [feedback(f"e{n}", "a" if n < 300 else "b", n) for n in range(360)]
-    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), settings, load=configured_replica))
+    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=configured_replica))
     entries = [parse_log_entry(row.value) for row in rows if row.topic == "model-log"]
     assert sum(isinstance(entry, LabelEntry) for entry in entries) == 360
     replica, expected = configured_replica(settings, "default"), []
@@ -214,7 +214,7 @@ def test_a_classifier_of_river_learns_in_the_job(
     texts = ["good day to you", "pay me now", "hello there", "money money"]
     predictions = [prediction(f"e{n}", n, text=texts[n % 4]) for n in range(40)]
     labels = [feedback(f"e{n}", "gm"[n % 2], n) for n in range(40)]
-    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), settings, load=configured_replica))
+    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=configured_replica))
     log = [parse_log_entry(row.value) for row in rows if row.topic == "model-log"]
     straight = configured_replica(settings, "default")
     for entry in log:

@@ -17,13 +17,18 @@ from online_model.changes import entry_for, needs_model, objection
 from online_model.models import build
 from online_model.replica import Replica
 from schemas.log import AnyLogEntry, LabelEntry, Origin, ReleaseEntry, SnapshotEntry
+from schemas.manifest import DataSpec, Gate, Manifest
 from schemas.parsing import encode, parse_command
-from schemas.records import FeedbackRef, Position
+from schemas.records import FeedbackRef, Position, Scores
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.artifacts import ArtifactFolder
 from store.follow import Follower
+from store.releases import ReleaseFolder
 
 MEMORY_MIB = 1
+SCORES = Scores(labels=100, accuracy=0.9, macro_f1=0.9, log_loss=0.3, per_class={})
+DATA = DataSpec(source="log", rows=10, classes=2, fingerprint="f00d")
 
 
 def label(seq: int, *, task: str = "default", time_ms: int | None = None) -> LabelEntry:
@@ -43,6 +48,21 @@ def release(seq: int, line: str, *, time_ms: int, mode: str = "serve", share: fl
         seq=seq, task=task, time=time_ms, line=line, by="ann", why="better", origin=Origin(cut_seq=0), mode=mode, share=share,  # type: ignore[arg-type]  # the tests name modes
         metrics={"gain": 0.01}, data="f00d",
     )  # fmt: skip
+
+
+def manifest(line: str, *, task: str = "default", passed: bool = True) -> Manifest:
+    gate = Gate(
+        passed=passed, reasons=["better"], champion_line="base", labels=100, champion=SCORES, challenger=SCORES, only_champion=1,
+        only_challenger=9, p_value=0.01,
+    )  # fmt: skip
+    return Manifest(
+        task=task, line=line, created_at=5000, by="ann", why="schedule", origin=Origin(cut_seq=1), specification="softmax", parent="base",
+        candidate="lift", parameters={}, metrics={"gain": 0.02}, data=DATA, gate=gate,
+    )  # fmt: skip
+
+
+def store(settings: Settings, made: Manifest) -> Manifest:
+    return ReleaseFolder(ArtifactFolder(settings.artifacts)).put(made, b"weights")
 
 
 def now_ms() -> int:

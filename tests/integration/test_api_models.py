@@ -12,24 +12,18 @@ import msgspec
 import pytest
 import redis
 
-from schemas.log import Origin
-from schemas.manifest import DataSpec, Gate, Manifest
 from schemas.parsing import parse_command
-from schemas.records import ModelVersion, Quality, Scores, Trial
+from schemas.records import ModelVersion, Quality, Trial
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.process import Part
-from store.artifacts import ArtifactFolder
 from store.committed import read_committed
-from store.releases import ReleaseFolder
 from store.writer import RedisWriter
-from tests.integration.played_learner import PlayedLearner, label, release, snapshot
+from tests.integration.played_learner import SCORES, PlayedLearner, label, manifest, release, snapshot, store
 
 pytestmark = pytest.mark.integration
 
 Serve = Callable[[Settings], AbstractContextManager[httpx.Client]]
-SCORES = Scores(labels=100, accuracy=0.9, macro_f1=0.9, log_loss=0.3, per_class={})
-DATA = DataSpec(source="log", rows=10, classes=2, fingerprint="f00d")
 
 
 @pytest.fixture
@@ -44,21 +38,6 @@ def learner(settings: Settings) -> Iterator[PlayedLearner]:
     learner = PlayedLearner(settings)
     with learner.answering():
         yield learner
-
-
-def manifest(line: str, *, task: str = "default", passed: bool = True) -> Manifest:
-    gate = Gate(
-        passed=passed, reasons=["better"], champion_line="base", labels=100, champion=SCORES, challenger=SCORES, only_champion=1,
-        only_challenger=9, p_value=0.01,
-    )  # fmt: skip
-    return Manifest(
-        task=task, line=line, created_at=5000, by="ann", why="schedule", origin=Origin(cut_seq=1), specification="softmax", parent="base",
-        candidate="lift", parameters={}, metrics={"gain": 0.02}, data=DATA, gate=gate,
-    )  # fmt: skip
-
-
-def store(settings: Settings, made: Manifest) -> Manifest:
-    return ReleaseFolder(ArtifactFolder(settings.artifacts)).put(made, b"weights")
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, object]:

@@ -75,7 +75,7 @@ def environment(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def labels(count: int, first: int = 1, wrong: int = WRONG) -> list[LabelEntry]:
-    """Entries of the log: the first `WRONG` labels are wrong, the next ones correct them, and those after that are right at once.
+    """Entries of the log: the first `wrong` labels are wrong, the next ones correct them, and those after that are right at once.
 
     The champion has learned all of them; what is trained on holds only what stands.
     """
@@ -149,7 +149,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     assert model.specification == new.model.specification
     report = Path(result["report"])
     assert "<html" in report.read_text()
-    assert not (tmp_path / "refresh" / "work" / "default").exists()
+    assert not (tmp_path / "refresh" / "unfinished" / "default").exists()
 
     output = tmp_path / "rows.jsonl"
     assert main(["data", "--line", result["line"], "--output", str(output)]) == 0
@@ -208,7 +208,7 @@ def killed_at(stage: str, environment: dict[str, str]) -> list[str]:
 def test_a_refresh_that_is_killed_at_any_stage_changes_nothing_and_the_next_one_goes_on(
     settings: Settings, learner: PlayedLearner, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = tmp_path / "refresh" / "work" / "default" / "plan.json"
+    plan = tmp_path / "refresh" / "unfinished" / "default" / "plan.json"
     plans = set()
     for stage in STAGES[: STAGES.index("answer")]:
         killed_at(stage, environment)

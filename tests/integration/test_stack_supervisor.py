@@ -24,12 +24,13 @@ from stack.state import Condition, Phase, read_state
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
-PARTS = {"jobmanager", "taskmanager", "redis", "kafka", "api"}
+PARTS = {"jobmanager", "taskmanager", "redis", "kafka", "api", "refresh"}
+WATCHING = {"MILLRACE_REFRESH_AFTER_LABELS": "1000000"}
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    found = Stack(tmp_path_factory.mktemp("stack"), {"topic_partitions": 2}, dict.fromkeys(NAMES, 0), jobs=(), environment={})
+    found = Stack(tmp_path_factory.mktemp("stack"), {"topic_partitions": 2}, dict.fromkeys(NAMES, 0), jobs=(), environment=WATCHING)
     lines: list[str] = []
     found.start(lines.append)
     assert any("kafka: healthy" in line for line in lines)
@@ -51,6 +52,7 @@ def test_everything_is_up_and_says_where(stack: Stack) -> None:
     state = stack.state()
     assert state.healthy()
     assert set(stack.pids()) == PARTS | {"supervisor"}
+    assert state.notes == []
     assert stack.settings.topic_partitions == 2
     assert reachable(stack.addresses["kafka"])
     assert answers(stack.addresses["redis"])
@@ -107,13 +109,15 @@ def test_a_stack_may_use_kafka_redis_and_flink_of_another(stack: Stack, tmp_path
     try:
         assert set(guest.pids()) == {"supervisor", "api"}
         assert guest.state().healthy()
+        # It has no trigger, so no worker, and says so.
+        assert guest.state().notes == ["refresh: by hand only (`millrace refresh`): no trigger is set, see docs/releases.md"]
     finally:
         guest.stop()
     assert stack.state().healthy()
 
 
 def test_a_killed_supervisor_leaves_nothing_behind_and_the_folder_can_be_used_again(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, ports=dict.fromkeys(NAMES, 0), jobs=(), environment={})
+    stack = Stack(tmp_path, ports=dict.fromkeys(NAMES, 0), jobs=(), environment=WATCHING)
     stack.start()
     pids, addresses = stack.pids(), stack.addresses
     os.kill(pids["supervisor"], signal.SIGKILL)

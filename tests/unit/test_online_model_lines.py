@@ -223,6 +223,21 @@ def test_a_rollback_to_an_earlier_line_keeps_the_former_one() -> None:
     assert learner.replica.fingerprint() == built("base", Origin(), learner.log).fingerprint()
 
 
+def test_a_stand_in_is_not_taken_for_a_line_of_its_name_that_began_with_something_else() -> None:
+    learner, poor = with_lines(release("serve", 1)), new()
+    for entry in learner.log:
+        poor.apply(entry)
+    assert (poor.line, poor.champion) == ("base", LINES[1])
+    same = changes.entry_for(learner.replica, command("rollback", "base"), now=5)
+    assert isinstance(same, RollbackEntry)
+    other = msgspec.structs.replace(same, origin=origin_of(LINES[3]))
+    poor.lines.watched.clear()  # as after a drop: it only stands in
+    poor.apply(other)
+    assert poor.missing == {"base"}
+    poor.apply(msgspec.structs.replace(other, seq=other.seq + 1), brought=built(LINES[3], origin_of(LINES[3]), learner.log))
+    assert poor.missing == frozenset()
+
+
 def test_a_line_that_is_watched_takes_another_role() -> None:
     learner = with_lines(release("shadow", 1))
     learner.step(("label", "good day", 1))

@@ -156,6 +156,64 @@ def test_an_intact_header_that_says_what_cannot_be_is_refused(changes: dict[str,
         Replica.from_snapshot(snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays))
 
 
+@functools.cache
+def several() -> bytes:
+    return with_lines().snapshot()
+
+
+LIES: list[tuple[int, dict[str, Any]]] = [
+    (0, {"role": "former"}),
+    (0, {"trial": {"line": "r5-0badcafe", "role": "former", "champion": "r5-0badcafe", "since_seq": 1}}),
+    (1, {"role": None}),
+    (1, {"trial": None}),
+    (1, {"role": "shadow"}),
+    (1, {"name": "r9-deadbeef"}),
+    (1, {"name": "z"}),
+    (1, {"model": "softmax?memory_mib=2"}),
+    (2, {"classes": ["a"]}),
+    (2, {"name": "r5-0badcafe"}),
+]
+
+
+@pytest.mark.parametrize(("number", "changes"), LIES)
+def test_lines_that_no_replica_has_are_refused(number: int, changes: dict[str, Any]) -> None:
+    header, arrays = snapshots.decode(several())
+    fields = msgspec.to_builtins(header)
+    fields["lines"][number] |= changes
+    with pytest.raises(SnapshotError):
+        Replica.from_snapshot(
+            snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays), model=Replica("t", memory_mib=1).model.specification
+        )
+
+
+@pytest.mark.parametrize("changes", [{"labels": -1}, {"only_line": 99}, {"champion": "x"}, {"line": "x"}, {"line_log_loss": -1.0}])
+def test_a_trial_that_cannot_have_come_about_is_refused(changes: dict[str, Any]) -> None:
+    header, arrays = snapshots.decode(several())
+    fields = msgspec.to_builtins(header)
+    fields["lines"][2]["trial"] |= changes
+    with pytest.raises(SnapshotError, match="a trial that cannot have come about"):
+        Replica.from_snapshot(snapshots.encode(msgspec.convert(fields, snapshots.Header), arrays))
+
+
+def test_too_many_lines_no_line_and_arrays_of_none_are_refused() -> None:
+    header, arrays = snapshots.decode(several())
+    for lines in ([], [*header.lines, *header.lines], [header.lines[n] for n in (0, 2, 1)]):
+        with pytest.raises(SnapshotError, match="no replica has lines"):
+            Replica.from_snapshot(snapshots.encode(msgspec.structs.replace(header, lines=lines), arrays))
+    with pytest.raises(SnapshotError, match="belong to no line"):
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"3.rows": arrays["0.rows"]}))
+    with pytest.raises(SnapshotError, match="is missing"):
+        Replica.from_snapshot(snapshots.encode(header, {n: a for n, a in arrays.items() if n != "2.weights"}))
+
+
+@given(st.data())
+def test_a_flipped_bit_in_any_line_is_refused(data: st.DataObject) -> None:
+    flipped = bytearray(several())
+    flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(SnapshotError):
+        Replica.from_snapshot(bytes(flipped))
+
+
 def with_header(text: str) -> bytes:
     return safetensors.numpy.save({"rows": np.zeros(1, np.uint32)}, {snapshots.KEY: text})
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 from pathlib import Path
 
 import pytest
 
+from stack import parts
 from stack.errors import ConfigurationErrors, StackError
 from stack.java import find_java_home, packaged_java_home
 from stack.plan import Wish, make_plan
@@ -122,3 +124,25 @@ def test_java_from_the_environment(tmp_path: Path) -> None:
         find_java_home("JAVA_HOME", {})
     with pytest.raises(StackError, match="cannot be run"):
         find_java_home(str(tmp_path / "nothing"))
+
+
+def test_the_refresh_worker_is_planned_where_a_trigger_is_set_and_wrong_ones_are_reported_with_all_else(tmp_path: Path) -> None:
+    assert make_plan(Wish(data_dir=tmp_path, ports=ANY, environment={})).refresh is None
+    given = {"MILLRACE_REFRESH_EVERY_S": "3600", "MILLRACE_REFRESH_ALERT_URL": "https://hooks.example/t0k3n"}
+    planned = make_plan(Wish(data_dir=tmp_path, ports=ANY, environment=given))
+    assert planned.refresh is not None
+    assert given.items() <= planned.refresh.items()
+    assert not given.keys() & planned.settings.keys()
+    wrong = {"MILLRACE_REFRESH_EVERY_S": "soon", "MILLRACE_REFRESH_MODE": "x", "MILLRACE_REFRESH_ALERT_URL": "t0k3n", "MILLRACE_TASKS": "A"}
+    with pytest.raises(ConfigurationErrors) as refused:
+        make_plan(Wish(data_dir=tmp_path, ports=ANY, environment=wrong))
+    assert {problem.partition("=")[0] for problem in refused.value.problems} == wrong.keys()
+    assert "t0k3n" not in str(refused.value)
+
+
+def test_a_stack_without_torch_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = make_plan(Wish(data_dir=tmp_path, ports=ANY, environment={"MILLRACE_REFRESH_ON_DRIFT": "true"}))
+    assert parts.worker_note(planned) is None
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    assert parts.worker_note(planned) == "not installed (torch): `make setup-refresh`, then `millrace down` and `millrace up`"
