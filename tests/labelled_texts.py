@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batch_model.rows import LabelledText
 from stack.generator import generate
-from stack.source_files import Row, read_rows
+from store.labelled_files import Row, read_rows
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
