@@ -24,7 +24,7 @@ COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 
 .PHONY: help setup setup-refresh demo test test-faults unit check format bench docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv (done by the other targets when needed)
 

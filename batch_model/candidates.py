@@ -22,8 +22,6 @@ from batch_model.matrix import Floats, Matrix
 from batch_model.network import Network
 from batch_model.training import Hyper, Samples, best_of, trained
 
-SOFTMAX, LOW_RANK, IDF = "softmax", "low-rank", "idf"
-
 Report = Callable[[str, int, Epoch], None]
 """Is called after each pass with the candidate's name, the number of its network and what the pass reached."""
 
@@ -33,13 +31,23 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the candidate, in reports.
-        hyper: how its networks are made and trained.
-        members: how many networks are averaged.
+        hyper: how its networks are made and trained; None for the online model itself, each time over the texts in another order.
+        members: how many networks, or online models, are averaged.
     """
 
     name: str
-    hyper: Hyper
+    hyper: Hyper | None
     members: int = 4
+
+    @property
+    def base(self) -> float:
+        """What the champion's table is multiplied by below it."""
+        return 0.0 if self.hyper is None else self.hyper.base
+
+    @property
+    def passes(self) -> int:
+        """How many passes over the texts it takes at most."""
+        return 1 if self.hyper is None else self.hyper.epochs
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +90,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
 
 def table_of(
     candidate: Candidate,
+    hyper: Hyper,
     samples: Samples,
     base: Floats | None,
     means: Means,
@@ -93,6 +102,7 @@ def table_of(
 
     Args:
         candidate: the candidate.
+        hyper: how its networks are made and trained.
         samples: what they learn from.
         base: the champion's table by the matrix's rows, as it stood before any text that validates.
         means: device, seed and checkpoints.
@@ -103,11 +113,9 @@ def table_of(
     total = np.zeros((samples.matrix.rows.size, samples.classes), np.float64)
     epochs, worst = [], 0.0
     for number in range(candidate.members):
-        hyper = candidate.hyper
-        if passes is not None:
-            hyper = msgspec.structs.replace(hyper, epochs=passes[number], patience=passes[number] + 1)
+        own = hyper if passes is None else msgspec.structs.replace(hyper, epochs=passes[number], patience=passes[number] + 1)
         told = partial(report, candidate.name, number)
-        table, found, difference = _one(candidate.name, hyper, samples, base, means, number, told)
+        table, found, difference = _one(candidate.name, own, samples, base, means, number, told)
         total += table
         worst = max(worst, difference)
         epochs.append(found)

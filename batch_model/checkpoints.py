@@ -19,7 +19,7 @@ class Epoch(msgspec.Struct, frozen=True):
     Attributes:
         epoch: its number, from 1.
         train_loss: mean log loss of the training texts during the pass.
-        loss: log loss of the validation texts at the best scale of the logits; None without them.
+        loss: weighted log loss of the validation texts at the best scale of the logits; None without them.
         accuracy: share of validation texts that are right; None without them.
         seconds: time that the pass took.
     """

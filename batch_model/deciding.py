@@ -41,9 +41,10 @@ def first_of_validation(rows: int, share: float) -> int:
 
 def decided(samples: Samples, classes: list[str], tried: list[Member], cut: int) -> Decision:
     """Return which candidate, or the mean of all, is best on the rows from `cut` on, and what calibrates it."""
+    rest = samples.matrix.part(cut, len(samples.matrix))
     targets, weights = samples.targets[cut:], samples.weights[cut:]
-    scores = {member.candidate.name: samples.matrix.scores(member.table, cut) for member in tried}
-    found = blends(scores, targets)
+    scores = {member.candidate.name: rest.scores(member.table) for member in tried}
+    found = blends(scores, targets, weights)
     best = best_blend(found)
     logits = combined(scores, best.shares)
     state, confidence, probability = calibrated(logits, targets, weights)

@@ -6,7 +6,8 @@ from batch_model.candidates import Candidate
 from batch_model.training import Hyper
 
 CANDIDATES = (
-    Candidate(name="softmax", hyper=Hyper(batch=32, epochs=4, dropout=0.3), members=4),
-    Candidate(name="idf", hyper=Hyper(batch=32, epochs=4, idf=0.5), members=2),
-    Candidate(name="low-rank", hyper=Hyper(batch=32, epochs=4, rank=32, base=1.0, rate=0.1), members=2),
+    Candidate(name="shuffled", hyper=None, members=8),
+    Candidate(name="softmax", hyper=Hyper(), members=6),
+    Candidate(name="idf", hyper=Hyper(idf=0.5), members=2),
+    Candidate(name="low-rank", hyper=Hyper(rank=32, base=1.0, rate=0.1), members=2),
 )

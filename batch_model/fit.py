@@ -129,7 +129,7 @@ def fit(
 def _parameters(final: list[Member], decision: Decision) -> dict[str, object]:
     return {
         member.candidate.name: {
-            **msgspec.to_builtins(member.candidate.hyper),
+            **(msgspec.to_builtins(member.candidate.hyper) or {}),
             "members": member.candidate.members,
             "passes": member.passes,
             "share": decision.blend.shares[member.candidate.name],

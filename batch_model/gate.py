@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from scipy.stats import binomtest  # type: ignore[import-untyped]  # ships no type information
+from scipy.stats import binomtest
 
 from batch_model.cases import Case, examine
 from batch_model.data import Taught

@@ -51,17 +51,22 @@ class Matrix(msgspec.Struct, frozen=True):
         places = np.arange(starts[-1]) + np.repeat(self.starts[texts] - starts[:-1], sizes)
         return starts, self.columns[places].astype(np.int64), self.values[places]
 
+    def part(self, first: int, last: int) -> Matrix:
+        """Return the texts from `first` to before `last`, without copying them."""
+        begin, end = self.starts[first], self.starts[last]
+        return Matrix(self.starts[first : last + 1] - begin, self.columns[begin:end], self.values[begin:end], self.rows)
+
     def texts_with(self, last: int) -> Longs:
         """Return in how many of the first `last` texts each row occurs."""
         return np.bincount(self.columns[: self.starts[last]], minlength=self.rows.size).astype(np.int64)
 
-    def scores(self, table: npt.NDArray[Any], first: int = 0) -> Doubles:
-        """Return the logits of a table with a row for each of `rows`, added up in float64: texts from `first` on by classes."""
+    def scores(self, table: npt.NDArray[Any]) -> Doubles:
+        """Return the logits of a table with a row for each of `rows`, added up in float64: texts by classes."""
         weights = torch.from_numpy(table.astype(np.float64))
-        found = np.empty((len(self) - first, table.shape[1]))
-        for begin in range(first, len(self), _TEXTS_AT_ONCE):
+        found = np.empty((len(self), table.shape[1]))
+        for begin in range(0, len(self), _TEXTS_AT_ONCE):
             starts, columns, values = self.taken(np.arange(begin, min(begin + _TEXTS_AT_ONCE, len(self))))
-            found[begin - first : begin - first + starts.size - 1] = functional.embedding_bag(
+            found[begin : begin + starts.size - 1] = functional.embedding_bag(
                 torch.from_numpy(columns),
                 weights,
                 torch.from_numpy(starts),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from batch_model.matrix import Doubles, Longs
+from batch_model.matrix import Doubles, Floats, Longs
 
 _LOWEST, _HIGHEST = 0.02, 50.0
 
 
-def log_loss(scores: Doubles, targets: Longs) -> float:
-    """Return the mean log loss of logits (texts by classes)."""
-    return float((log_sums(scores) - scores[np.arange(targets.size), targets]).mean())
+def log_loss(scores: Doubles, targets: Longs, weights: Floats) -> float:
+    """Return the weighted mean of the log losses of logits (texts by classes); 0 if no text has a weight."""
+    losses = log_sums(scores) - scores[np.arange(targets.size), targets]
+    return float((losses * weights).sum() / max(float(weights.sum(dtype=np.float64)), 1e-9))
 
 
 def accuracy(scores: Doubles, targets: Longs) -> float:
@@ -32,18 +33,19 @@ def softmax(scores: Doubles) -> Doubles:
     return found
 
 
-def fitted_scale(scores: Doubles, targets: Longs) -> float:
-    """Return by what logits must be multiplied so that their log loss is lowest: one over the temperature (Guo et al., ICML 2017).
+def fitted_scale(scores: Doubles, targets: Longs, weights: Floats) -> float:
+    """Return by what logits must be multiplied so that their weighted log loss is lowest: one over the temperature (Guo et al., ICML 2017).
 
     The loss is convex in the scale; its minimum is found by golden section over the logarithm. One text that counts as
     wrong stands against scales without bound.
     """
     low, high, golden = np.log(_LOWEST), np.log(_HIGHEST), (np.sqrt(5.0) - 1.0) / 2.0
+    total = float(weights.sum(dtype=np.float64))
     spread = float((scores.max(1) - scores.mean(1)).mean()) if scores.size else 0.0
 
     def loss(log_scale: float) -> float:
         scale = float(np.exp(log_scale))
-        return log_loss(scores * scale, targets) * targets.size + float(np.log1p(np.exp(scale * spread)))
+        return log_loss(scores * scale, targets, weights) * total + float(np.log1p(np.exp(scale * spread)))
 
     left, right = high - golden * (high - low), low + golden * (high - low)
     at_left, at_right = loss(left), loss(right)

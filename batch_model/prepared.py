@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -15,7 +15,10 @@ from batch_model.matrix import Floats, Longs, matrix_of
 from batch_model.rows import LabelledText
 from batch_model.tables import full_table, known_classes, made, untaught
 from batch_model.training import Samples
-from online_model.models import OwnModel, build
+from online_model.models import OwnModel
+
+SQUARES = 2.0
+"""By what AdaGrad's sums of squares of one online pass are multiplied; chosen by experiment, see docs/refresh-training.md."""
 
 _MOST_BALANCE = 10.0  # as in the online model
 
@@ -62,34 +65,33 @@ def balancing(targets: Longs, classes: int, balance: float) -> Floats:
     return np.minimum(_MOST_BALANCE, 1.0 + balance * (rarity - 1.0)).astype(np.float32)
 
 
-def learned_once(data: Data, last: int) -> OwnModel:
-    """Return the online model that has learned the first rows once, in order."""
-    model = build(data.like.specification)
-    for row in data.rows[:last]:
+def learned_once(data: Data, texts: Iterable[int]) -> OwnModel:
+    """Return the online model that has learned rows once, in the order given."""
+    model = untaught(data.like.specification, data.like.classes)
+    for text in texts:
+        row = data.rows[text]
         model.learn_one(row.text, row.label, row.weight)
-    if not isinstance(model, OwnModel):
-        raise ValueError(f"{data.like.specification} is not the own engine")
     return model
 
 
 def base_of(data: Data, champion: OwnModel | None, cut: int) -> Floats:
     """Return the champion's table by the rows of the matrix."""
-    return full_table(learned_once(data, cut) if champion is None else champion, data.like)[0][data.samples.matrix.rows]
+    return full_table(learned_once(data, range(cut)) if champion is None else champion, data.like)[0][data.samples.matrix.rows]
 
 
 def assembled(data: Data, parts: list[Member], decision: Decision, champion: OwnModel | None) -> OwnModel:
     """Return the model whose table is the blend of the parts.
 
     Rows that occur in none of the texts keep what the champion has there, as far as the parts stand on it. AdaGrad's sums of squares are
-    those of an online model that learned the same rows once.
+    `SQUARES` times those of an online model that learned the same rows once.
     """
     table, counts = np.zeros((data.like.rows, len(data.like.classes)), np.float32), np.zeros(len(data.like.classes))
     if champion is not None:
-        stands = sum(decision.blend.shares[part.candidate.name] * part.candidate.hyper.base for part in parts)
+        stands = sum(decision.blend.shares[part.candidate.name] * part.candidate.base for part in parts)
         table = full_table(champion, data.like)[0] * np.float32(stands)
     table[data.samples.matrix.rows] = combined({part.candidate.name: part.table for part in parts}, decision.blend.shares)
     np.add.at(counts, data.samples.targets, [row.weight for row in data.rows])
-    squares = full_table(learned_once(data, len(data.rows)), data.like)[1]
+    squares = full_table(learned_once(data, range(len(data.rows))), data.like)[1] * np.float32(SQUARES)
     return made(data.like, table, squares, calibrator=decision.calibrator, counts=counts)
 
 

@@ -10,6 +10,7 @@ from batch_model.candidates import Candidate, Means, Member, table_of
 from batch_model.checkpoints import Epoch
 from batch_model.prepared import Data, base_of
 from batch_model.search import Found, SearchOptions, searched
+from batch_model.shuffled import shuffled
 from online_model.models import OwnModel
 
 
@@ -64,16 +65,19 @@ class Training:
             champion: what the champion was before that row; an online model of one pass over the rows before the cut stands in for None.
             passes: how many passes each network takes, where that is known.
         """
-        base = base_of(self._data, champion, cut) if any(candidate.hyper.base for candidate in candidates) else None
+        base = base_of(self._data, champion, cut) if any(candidate.base for candidate in candidates) else None
         samples = msgspec.structs.replace(self._data.samples, cut=cut)
         total, done, found = sum(candidate.members for candidate in candidates), 0, []
         for candidate in candidates:
 
-            def report(name: str, number: int, epoch: Epoch, *, before: int = done, most: int = candidate.hyper.epochs) -> None:
+            def report(name: str, number: int, epoch: Epoch, *, before: int = done, most: int = candidate.passes) -> None:
                 self._progress(Doing(stage, (before + number + min(1.0, epoch.epoch / most)) / total, name, epoch))
 
             known = None if passes is None else passes.get(candidate.name)
-            found.append(table_of(candidate, samples, base, self._means, passes=known, report=report))
+            if candidate.hyper is None:
+                found.append(shuffled(candidate, self._data, cut, self._means.seed, report))
+            else:
+                found.append(table_of(candidate, candidate.hyper, samples, base, self._means, passes=known, report=report))
             done += candidate.members
         self._progress(Doing(stage, 1.0))
         return found

@@ -133,7 +133,7 @@ def _loss(hyper: Hyper, samples: Samples, base: Floats | None, means: Means, end
             raise optuna.TrialPruned
 
     member = table_of(
-        Candidate(name=SEARCHED, hyper=hyper, members=1), samples, base, msgspec.structs.replace(means, folder=None), report=report
+        Candidate(name=SEARCHED, hyper=hyper, members=1), hyper, samples, base, msgspec.structs.replace(means, folder=None), report=report
     )
-    scores, targets = samples.matrix.scores(member.table, samples.cut), samples.targets[samples.cut :]
-    return log_loss(scores * fitted_scale(scores, targets), targets)
+    scores, targets, weights = samples.validation.scores(member.table), samples.targets[samples.cut :], samples.weights[samples.cut :]
+    return log_loss(scores * fitted_scale(scores, targets, weights), targets, weights)

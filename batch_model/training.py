@@ -15,7 +15,7 @@ from torch import Tensor
 from batch_model.checkpoints import Epoch, State, load, save
 from batch_model.fold import network_scores
 from batch_model.matrix import Doubles, Floats, Longs, Matrix
-from batch_model.metrics import fitted_scale, log_loss
+from batch_model.metrics import accuracy, fitted_scale, log_loss
 from batch_model.network import Network
 from batch_model.optimiser import RowAdaGrad
 
@@ -40,12 +40,12 @@ class Hyper(msgspec.Struct, frozen=True, kw_only=True):
     idf: float = 0.0
     base: float = 0.0
     rate: float = 0.2
-    batch: int = 16
+    batch: int = 32
     epochs: int = 6
     dropout: float = 0.0
     smoothing: float = 0.02
     decay: float = 0.0
-    patience: int = 2
+    patience: int = 1
 
 
 class Samples(msgspec.Struct, frozen=True):
@@ -56,6 +56,11 @@ class Samples(msgspec.Struct, frozen=True):
     weights: Floats
     cut: int
     classes: int
+
+    @property
+    def validation(self) -> Matrix:
+        """The texts from the cut on."""
+        return self.matrix.part(self.cut, len(self.matrix))
 
 
 def trained(
@@ -84,8 +89,8 @@ def trained(
     while len(state.epochs) < hyper.epochs and not _stopped(state.epochs, hyper.patience):
         begun, number = time.perf_counter(), len(state.epochs) + 1
         train_loss = _pass(network, optimiser, samples, hyper, np.random.default_rng([seed, number]))
-        loss, accuracy = validated(network, samples)
-        epoch = Epoch(number, train_loss, loss, accuracy, time.perf_counter() - begun)
+        loss, right = validated(network, samples)
+        epoch = Epoch(number, train_loss, loss, right, time.perf_counter() - begun)
         state.epochs.append(epoch)
         if loss is None or best_of(state.epochs) == number:
             state.best = [p.detach().clone() for p in optimiser.parameters]
@@ -109,17 +114,14 @@ def validated(network: Network, samples: Samples) -> tuple[float | None, float |
     """Return log loss (at the best scale of the logits) and accuracy of the texts after the cut; None if there are none."""
     if samples.cut >= len(samples.matrix):
         return None, None
-    scores, targets = validation_scores(network, samples), samples.targets[samples.cut :]
-    return log_loss(scores * fitted_scale(scores, targets), targets), float((scores.argmax(1) == targets).mean())
+    return loss_and_accuracy(network_scores(network, samples.validation), samples.targets[samples.cut :], samples.weights[samples.cut :])
 
 
-def validation_scores(network: Network, samples: Samples) -> Doubles:
-    """Return the logits of the texts after the cut."""
-    first = samples.matrix.starts[samples.cut]
-    rest = Matrix(
-        samples.matrix.starts[samples.cut :] - first, samples.matrix.columns[first:], samples.matrix.values[first:], samples.matrix.rows
-    )
-    return network_scores(network, rest)
+def loss_and_accuracy(scores: Doubles, targets: Longs, weights: Floats) -> tuple[float | None, float | None]:
+    """Return log loss at the best scale of the logits, and accuracy; None if there are no texts."""
+    if not targets.size:
+        return None, None
+    return log_loss(scores * fitted_scale(scores, targets, weights), targets, weights), accuracy(scores, targets)
 
 
 def _stopped(epochs: list[Epoch], patience: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, drift, fuzz, model, snapshots, swap
+from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, snapshots, swap
 
 BENCHMARKS = {
     "backlog": backlog.main,
@@ -14,6 +14,8 @@ BENCHMARKS = {
     "backends": backends.main,
     "bounded": bounded.main,
     "fuzz": fuzz.main,
+    "live-refresh": live_refresh.main,
+    "live-swap": live_swap.main,
     "swap": swap.main,
 }
 SHORT = ("backlog", "model", "snapshots")

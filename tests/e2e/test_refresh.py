@@ -127,7 +127,7 @@ def test_a_refresh_releases_and_switches_while_events_flow(stack: Stack, rows: l
     shifted = dict(zip(names, names[1:] + names[:1], strict=True))
     for name, weight in (("wrong", 20.0), ("right", 1.0)):
         said = [shifted[str(row.label)] if name == "wrong" else row.label for row in rows[:WRONG]]
-        lines = [
+        lines: list[dict[str, object]] = [
             {"text": row.text, "label": label, "weight": weight, "event_id": f"old-{n}"}
             for n, (row, label) in enumerate(zip(rows, said, strict=False))
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -120,7 +121,7 @@ def test_every_stage_is_documented_in_its_order() -> None:
 
 
 def test_without_torch_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(refresh_command, "_NEEDED", ("torch", "no_such_module"))
+    monkeypatch.setattr(refresh_command, "missing_packages", functools.partial(refresh_command.missing_packages, ("sys", "no_such_module")))
     assert millrace(["refresh", "--train", "x.jsonl"]) == 2
     assert "no_such_module not installed: run `make setup-refresh`" in capsys.readouterr().err
 

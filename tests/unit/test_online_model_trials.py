@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom  # type: ignore[import-untyped]  # it has no types
+from scipy.stats import binom
 
 from online_model.trials import Decision, TrialRules, binomial_tail, compared, decide, is_possible, new_trial
 from schemas.records import Role, Score, Trial

@@ -18,14 +18,15 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = ["requirements.lock", "dev.lock", "build.lock"]
+LOCKS = ["requirements.lock", "dev.lock", "build.lock", "refresh.lock"]
 GROUPS = {
     "requirements.lock": PROJECT["project"]["dependencies"],
     "dev.lock": PROJECT["dependency-groups"]["dev"],
     "build.lock": PROJECT["dependency-groups"]["build"],
+    "refresh.lock": PROJECT["dependency-groups"]["refresh"],
 }
-OURS = {"api", "benchmarks", "online_model", "schemas", "stack", "store", "stream", "tests"}
-MAKE_TARGETS = {"setup", "demo", "test", "check", "bench", "clean", "lock", "help"}
+OURS = {"api", "batch_model", "benchmarks", "online_model", "schemas", "stack", "store", "stream", "tests"}
+MAKE_TARGETS = {"setup", "setup-refresh", "demo", "test", "check", "bench", "clean", "lock", "help"}
 
 
 def canonical(name: str) -> str:
@@ -71,11 +72,16 @@ def test_the_locks_agree_with_each_other() -> None:
 
 
 def test_torch_is_in_no_lock_of_the_stack() -> None:
-    assert not any("torch" in pins(lock) for lock in LOCKS)
+    assert not any("torch" in pins(lock) for lock in LOCKS if lock != "refresh.lock")
 
 
 @pytest.mark.parametrize(
-    ("packages", "groups"), [(OURS - {"benchmarks", "tests"}, ["requirements.lock"]), ({"benchmarks", "tests"}, LOCKS)]
+    ("packages", "groups"),
+    [
+        (OURS - {"batch_model", "benchmarks", "tests"}, ["requirements.lock"]),
+        ({"batch_model"}, ["requirements.lock", "refresh.lock"]),
+        ({"benchmarks", "tests"}, LOCKS),
+    ],
 )
 def test_everything_that_is_imported_is_a_declared_dependency(packages: set[str], groups: list[str]) -> None:
     declared = set().union(*(names(GROUPS[group]) for group in groups))
@@ -95,9 +101,25 @@ def test_everything_that_is_imported_is_a_declared_dependency(packages: set[str]
                 assert {module.partition(".")[0] for module in modules} <= allowed, f"{path.relative_to(ROOT)} imports {modules}"
 
 
+WITHOUT_TORCH = """
+import sys
+for name in ("mlflow", "optuna", "tensorboard", "torch"):
+    sys.modules[name] = None
+import {module}
+"""
+
+
+@pytest.mark.parametrize("module", ["api.app", "stack.cli", "stream.jobs", "stream.submit"])
+def test_jobs_api_and_command_line_are_imported_where_torch_is_not_installed(module: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH.format(module=module)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_the_targets_of_the_makefile_exist_and_are_listed_by_help_and_in_contributing() -> None:
     shown = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory", "help"], capture_output=True, text=True, check=True).stdout
-    targets = set(re.findall(r"^  make (\w+) ", shown, flags=re.MULTILINE))
+    targets = set(re.findall(r"^  make ([\w-]+) ", shown, flags=re.MULTILINE))
     assert targets >= MAKE_TARGETS
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert {target for target in targets if f"`make {target}`" not in contributing} == set()
@@ -115,7 +137,16 @@ def test_ci_runs_what_a_developer_runs_and_nothing_weaker() -> None:
     ).stdout
     for step in ("ruff format --check", "ruff check", "mypy", "lint-imports", "-m pytest"):
         assert step in recipe
-    assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == ["schemas", "online_model", "store", "api", "stream", "stack", "tests"]
+    assert PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] == [
+        "schemas",
+        "online_model",
+        "store",
+        "api",
+        "batch_model",
+        "stream",
+        "stack",
+        "tests",
+    ]
 
 
 def test_without_python_3_11_setup_says_what_to_do(tmp_path: Path) -> None:
