@@ -62,6 +62,7 @@ def create_topics(kafka: str, prefix: str) -> None:
         admin.create_topics(
             [NewTopic(prefix + s.topic, num_partitions=s.partitions, replication_factor=1, topic_configs=s.config) for s in specs]
         )
+        admin.wait_for_topics([prefix + s.topic for s in specs], timeout_ms=30_000)
     finally:
         admin.close()
 
