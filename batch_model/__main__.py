@@ -11,6 +11,7 @@ from batch_model import data_program, refresh_program, registry_program
 from batch_model.cases import CasesError
 from batch_model.data import DataError
 from batch_model.folder import AlreadyRefreshing
+from batch_model.matrix import TooLarge
 from schemas.settings import SettingsError
 from store.commands import NoAnswer
 from store.connect import KafkaUnavailable
@@ -18,7 +19,7 @@ from store.labelled_files import SourceError
 from store.model_log import ModelUnavailable
 
 INTERRUPTED = 130
-USER_ERRORS = (AlreadyRefreshing, CasesError, DataError, KafkaUnavailable, ModelUnavailable, SettingsError, SourceError)
+USER_ERRORS = (AlreadyRefreshing, CasesError, DataError, KafkaUnavailable, ModelUnavailable, SettingsError, SourceError, TooLarge)
 """Whoever runs the program must act on these; the message says how."""
 
 

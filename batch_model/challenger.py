@@ -10,11 +10,9 @@ import msgspec
 
 from batch_model.fit import Fitted
 from online_model.models import TextModel
-from online_model.replica import Replica
 from schemas.log import Metrics, Origin
 from schemas.manifest import DataSpec, Gate, Manifest
 from schemas.refresh_settings import RefreshSettings
-from schemas.settings import Settings
 
 LIBRARIES = ("torch", "numpy", "numba", "safetensors", "optuna", "millrace")
 
@@ -47,14 +45,6 @@ def line_of(cut_seq: int, model: TextModel) -> str:
     return f"r{cut_seq}-{model.fingerprint()[:8]}"
 
 
-def artifact_bytes(settings: Settings, task: str, model: TextModel, line: str, cut_seq: int, updated_at: int) -> bytes:
-    """Return the artifact: the snapshot of a replica that holds the model alone, as it is after entry `cut_seq`."""
-    replica = Replica.configured(settings, task)
-    replica.line, replica.model = line, model
-    replica.seq, replica.updated_at = cut_seq, updated_at
-    return replica.snapshot()
-
-
 def manifest_of(
     task: str, line: str, asked: Asked, fitted: Fitted, data: DataSpec, *, parent: str | None, gate: Gate | None, refresh: RefreshSettings
 ) -> Manifest:
@@ -70,7 +60,7 @@ def manifest_of(
         parent=parent,
         candidate=fitted.candidate,
         variant=refresh.variant,
-        parameters=flat(fitted.parameters),
+        parameters=flat(fitted.parameters) | {"seed": refresh.seed, "prune_share": refresh.prune_share},
         metrics=dict(fitted.metrics),
         data=data,
         gate=gate,

@@ -12,6 +12,7 @@ from schemas.records import DEFAULT_TASK
 STAGES = ("log", "champion", "training", "fold", "gate", "release", "command", "answer", "report")
 SHUFFLE = "shuffle-labels"
 WAIT_AT = "wait-at="
+_MOST_WHO = 256
 
 OF_SETTINGS = ("mode", "share", "cases", "window_labels", "window_s", "device", "seed", "search_seconds", "variant")
 """Flags that go before a setting MILLRACE_REFRESH_… of the same name."""
@@ -22,7 +23,7 @@ def add_refresh_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="NAME", help=f"task (default: the only one, or {DEFAULT_TASK})")
     parser.add_argument("--dry-run", action="store_true", help="do all but the release")
     parser.add_argument("--force", action="store_true", help="release although the gate says no")
-    parser.add_argument("--by", default=user(), metavar="WHO", help="who asks for it (default: %(default)s)")
+    parser.add_argument("--by", type=_who, default=user(), metavar="WHO", help="who asks for it (default: %(default)s)")
     parser.add_argument("--why", metavar="TEXT", help="for what reason")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--drill", type=_drill, metavar="WHAT", help=f"something that goes wrong on purpose: {SHUFFLE}, or {WAIT_AT}STAGE")
@@ -68,6 +69,12 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in many containers
         return f"uid {os.getuid()}"
+
+
+def _who(text: str) -> str:
+    if not 1 <= len(text) <= _MOST_WHO:
+        raise argparse.ArgumentTypeError(f"a name of 1 to {_MOST_WHO} characters is needed")
+    return text
 
 
 def _drill(text: str) -> str:

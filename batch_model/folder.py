@@ -61,7 +61,7 @@ class RefreshFolder:
     def __init__(self, root: Path, task: str) -> None:
         self.root = root
         self.task = task
-        self.work = root / "work" / task
+        self.work = root / "unfinished" / task
         self.training = self.work / "training"
         self.reports = root / "reports" / task
         self._plan = self.work / "plan.json"

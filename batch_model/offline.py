@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from batch_model.challenger import artifact_bytes, line_of
+from batch_model.challenger import line_of
 from batch_model.data import DataError, Window
 from batch_model.file_data import from_file, read_file
-from batch_model.fit import FitOptions, Fitted, fit
+from batch_model.fit import Fitted, fit
 from batch_model.memory import peak_mib
 from batch_model.progress import Doing
 from batch_model.stages import Stages
+from batch_model.storing import artifact_bytes, fit_options, variant_of
 from online_model.frozen import score_frozen
 from schemas.manifest import DataSpec
 from schemas.records import DEFAULT_TASK, Scores
@@ -78,12 +79,11 @@ def refresh_offline(
         data = from_file(rows, Window(labels=refresh.window_labels, ms=refresh.window_s * 1000))
         data.newest(refresh.validation_share)  # refuses what cannot be split
     with stages.stage("training", f"on {data.spec.rows:,} rows of {data.spec.classes} classes"):
-        options = FitOptions(
-            validation_share=refresh.validation_share, seed=refresh.seed, device=refresh.device, specification=specification_of(settings)
-        )
+        options = fit_options(refresh, specification_of(settings), None)
         fitted = fit(data.rows, None, lambda _row: None, options, lambda doing: stages.detail(told(doing)))
     line = line_of(0, fitted.model)
-    model = artifact_bytes(settings, DEFAULT_TASK, fitted.model, line, 0, data.rows[-1].time)
+    weights = variant_of(refresh).weights
+    model = artifact_bytes(settings, DEFAULT_TASK, fitted.model, line, cut_seq=0, updated_at=data.rows[-1].time, weights=weights)
     test: Scores | None = None
     if rows.test:
         with stages.stage("test", f"scoring {len(rows.test):,} rows of the test part"):

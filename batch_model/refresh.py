@@ -14,20 +14,21 @@ from collections.abc import Sequence
 import msgspec
 
 from batch_model.cases import Case
-from batch_model.challenger import Asked, artifact_bytes, gate_metrics, line_of, manifest_of
+from batch_model.challenger import Asked, gate_metrics, line_of, manifest_of
 from batch_model.champions import Champions
-from batch_model.data import DataError, Dataset, Window
-from batch_model.fit import FitOptions, Fitted, fit
+from batch_model.data import DataError, Dataset, Window, fingerprint
+from batch_model.fit import Fitted, fit
 from batch_model.flags import SHUFFLE
 from batch_model.folder import Plan, RefreshFolder
 from batch_model.gate import Comparison, pass_gate
 from batch_model.log_data import LogLabels, choose_cut, from_log, read_labels
 from batch_model.memory import peak_mib
 from batch_model.offline import told
-from batch_model.outcome import Outcome, Verdict
+from batch_model.outcome import Outcome, Variant, Verdict
 from batch_model.publishing import publish
 from batch_model.rows import LabelledText
 from batch_model.stages import Stages
+from batch_model.storing import artifact_bytes, compared_variants, fit_options, variant_of
 from batch_model.tried import candidates_of
 from online_model.models import OwnModel, TextModel
 from schemas.log import AnyChange, Command, RefusalEntry
@@ -43,6 +44,15 @@ FOLD_TOLERANCE = 1e-4
 
 class RefreshError(Exception):
     """The refresh cannot go on, and has changed nothing; the message says why."""
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The champion at the training cut, what was trained, the line that it would begin, and its artifact."""
+
+    base: TextModel
+    fitted: Fitted
+    line: str
+    artifact: bytes
 
 
 class Refresh:
@@ -83,30 +93,47 @@ class Refresh:
         champion = self.champions.line.line
         with self.stages.stage("log", f"reading the labels of {self.champions.reader.topic}"):
             labels, data, plan = self._data(champion)
-        with self.stages.stage("champion", f"rebuilding {champion} as of entry {plan.cut_seq}"):
+        made = self._trained(data, plan)
+        after = labels.after(plan.cut_seq)
+        with self.stages.stage("gate", f"{champion} against {made.line} on {len(after):,} labels"):
+            variants = compared_variants(made.fitted.model, variant_of(self.refresh), [one.row for one in after])
+            gate, comparison = pass_gate(
+                made.base, champion, made.fitted.model, after, self.cases, self.refresh,
+                progress=lambda n: self.stages.detail(f"{n:,} labels"),
+            )  # fmt: skip
+        manifest = manifest_of(
+            self.task, made.line, self.asked, made.fitted, data.spec, parent=champion, gate=gate, refresh=self.refresh
+        )  # fmt: skip
+        goes = (gate.passed or self.asked.force) and not self.asked.dry_run
+        if goes:
+            with self.stages.stage("release", f"storing {made.line}"):
+                manifest = ReleaseFolder(self.champions.artifacts).put(manifest, made.artifact)
+        answer = self._sent(manifest, gate, plan) if goes else None
+        outcome = self._outcome(manifest, gate, answer, data, made.fitted, comparison, variants)
+        with self.stages.stage("report", "writing the report and the registry"):
+            publish(outcome, self.folder, self.champions, model=made.artifact if goes else None)
+        self.folder.finish()
+        return outcome
+
+    def _trained(self, data: Dataset, plan: Plan) -> _Made:
+        """Return the champion at the training cut, and the challenger, which folds."""
+        with self.stages.stage("champion", f"rebuilding {plan.champion} as of entry {plan.cut_seq}"):
             base = self.champions.at(plan.cut_seq)
         with self.stages.stage("training", f"on {data.spec.rows:,} labels of {data.spec.classes} classes to entry {plan.cut_seq}"):
-            fitted = self._fitted(data, base)
+            own = base if isinstance(base, OwnModel) else None
+            options = fit_options(self.refresh, base.specification, self.folder.training)
+            fitted = fit(
+                data.rows, own, lambda row: self.champions.that_served(data.seqs[row] - 1), options,
+                lambda doing: self.stages.detail(told(doing)),
+            )  # fmt: skip
         with self.stages.stage("fold", "comparing the network with the table that would serve"):
             _must_fold(fitted)
         line = line_of(plan.cut_seq, fitted.model)
-        model = artifact_bytes(self.settings, self.task, fitted.model, line, plan.cut_seq, data.rows[-1].time)
-        after = labels.after(plan.cut_seq)
-        with self.stages.stage("gate", f"{champion} against {line} on {len(after):,} labels"):
-            gate, comparison = pass_gate(
-                base, champion, fitted.model, after, self.cases, self.refresh, progress=lambda n: self.stages.detail(f"{n:,} labels")
-            )
-        manifest = manifest_of(self.task, line, self.asked, fitted, data.spec, parent=champion, gate=gate, refresh=self.refresh)
-        goes = (gate.passed or self.asked.force) and not self.asked.dry_run
-        if goes:
-            with self.stages.stage("release", f"storing {line}"):
-                manifest = ReleaseFolder(self.champions.artifacts).put(manifest, model)
-        answer = self._sent(manifest, gate, plan) if goes else None
-        outcome = self._outcome(manifest, gate, answer, data, fitted, comparison)
-        with self.stages.stage("report", "writing the report and the registry"):
-            publish(outcome, self.folder, self.champions, model=model if goes else None)
-        self.folder.finish()
-        return outcome
+        artifact = artifact_bytes(
+            self.settings, self.task, fitted.model, line,
+            cut_seq=plan.cut_seq, updated_at=data.rows[-1].time, weights=variant_of(self.refresh).weights,
+        )  # fmt: skip
+        return _Made(base, fitted, line, artifact)
 
     def _data(self, champion: str) -> tuple[LogLabels, Dataset, Plan]:
         """Return the labels, what of them is trained on, and the plan: that of a refresh that was killed, if it still holds."""
@@ -120,7 +147,7 @@ class Refresh:
             data = from_log(labels, before.cut_seq, window)
             if data.spec.fingerprint == before.fingerprint:
                 self.stages.detail(f"going on with the refresh to entry {before.cut_seq} that did not come to its end")
-                return labels, data, before
+                return labels, self._drilled(data), before
         cut = self._cut(labels)
         data = from_log(labels, cut, window)
         plan = Plan(
@@ -132,7 +159,14 @@ class Refresh:
             created_at_s=time.time(),
         )
         self.folder.begin(plan)
-        return labels, data, plan
+        return labels, self._drilled(data), plan
+
+    def _drilled(self, data: Dataset) -> Dataset:
+        """Return the data, in a drill with labels that are exchanged; the fingerprint is of what is trained on."""
+        if self.asked.drill != SHUFFLE:
+            return data
+        rows = shuffled(data.rows, self.refresh.seed)
+        return Dataset(rows, data.seqs, msgspec.structs.replace(data.spec, fingerprint=fingerprint(rows)))
 
     def _cut(self, labels: LogLabels) -> int:
         """Return the training cut: not before that of the champion, which has learned the labels to there in its own training."""
@@ -147,31 +181,21 @@ class Refresh:
             )
         return began
 
-    def _fitted(self, data: Dataset, base: TextModel) -> Fitted:
-        options = FitOptions(
-            validation_share=self.refresh.validation_share,
-            seed=self.refresh.seed,
-            device=self.refresh.device,
-            folder=self.folder.training,
-            specification=base.specification,
-        )
-        rows = shuffled(data.rows, self.refresh.seed) if self.asked.drill == SHUFFLE else data.rows
-        own = base if isinstance(base, OwnModel) else None
-        return fit(
-            rows, own, lambda row: self.champions.that_served(data.seqs[row] - 1), options, lambda doing: self.stages.detail(told(doing))
-        )
-
     def _sent(self, manifest: Manifest, gate: Gate, plan: Plan) -> AnyChange:
         """Send the command and return the learner's answer; a command that was sent before and answered is not sent again."""
         self.champions.history.update(self.champions.reader)
-        known = self.champions.history.answer_to(plan.command_id)
-        if known is not None:
+        if (known := self._first_answer(plan)) is not None:
             return known
         command = self._command(manifest, gate, plan)
         with self.stages.stage("command", f"asking the learner to {command.do} {manifest.line}"):
             send(self.settings, command)
         with self.stages.stage("answer", f"waiting at most {self.refresh.answer_timeout_s} s for the learner"):
-            return await_answer(self.settings, command, self.refresh.answer_timeout_s, history=self.champions.history)
+            answer = await_answer(self.settings, command, self.refresh.answer_timeout_s, history=self.champions.history)
+        return self._first_answer(plan) or answer
+
+    def _first_answer(self, plan: Plan) -> AnyChange | None:
+        """Return the answer that counts: where a command was sent twice, since its refresh was killed between, the second is refused."""
+        return next((change for change in self.champions.history.changes if change.command_id == plan.command_id), None)
 
     def _command(self, manifest: Manifest, gate: Gate, plan: Plan) -> Command:
         forced = "" if gate.passed else f"forced by {self.asked.by} although the gate said no: "
@@ -191,7 +215,14 @@ class Refresh:
         )
 
     def _outcome(
-        self, manifest: Manifest, gate: Gate, answer: AnyChange | None, data: Dataset, fitted: Fitted, comparison: Comparison
+        self,
+        manifest: Manifest,
+        gate: Gate,
+        answer: AnyChange | None,
+        data: Dataset,
+        fitted: Fitted,
+        comparison: Comparison,
+        variants: list[Variant],
     ) -> Outcome:
         verdict, reasons = self._verdict(gate, answer)
         return Outcome(
@@ -201,6 +232,7 @@ class Refresh:
             candidates=candidates_of(fitted),
             compared=comparison.labels,
             class_rows=dict(Counter(row.label for row in data.rows)),
+            variants=variants,
             stages=list(self.stages.done),
             peak_memory_mib=peak_mib(),
             settings=self.refresh,

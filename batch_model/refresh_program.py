@@ -16,6 +16,7 @@ from batch_model.challenger import Asked
 from batch_model.data import DataError
 from batch_model.flags import OF_SETTINGS, WAIT_AT, add_refresh_flags, arguments_of
 from batch_model.folder import RefreshFolder, refresh_root
+from batch_model.network import device_for
 from batch_model.offline import OfflineReport, refresh_offline, specification_of
 from batch_model.outcome import Outcome
 from batch_model.publishing import report_path
@@ -93,6 +94,10 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, RefreshSettings]:
     except SettingsError as error:
         problems += str(error).splitlines()
     try:
+        device_for(refresh.device)
+    except ValueError as error:
+        problems.append(f"MILLRACE_REFRESH_DEVICE: {error}")
+    try:
         if refresh.cases:
             read_cases(Path(refresh.cases))
     except CasesError as error:
@@ -111,7 +116,7 @@ def _task(given: str | None, settings: Settings) -> str:
 
 def _asked(args: argparse.Namespace) -> Asked:
     command = shlex.join(["millrace", "refresh", *arguments_of(args)])
-    return Asked(by=args.by[:256], why=args.why or "", command=command, dry_run=args.dry_run, force=args.force, drill=args.drill)
+    return Asked(by=args.by, why=args.why or "", command=command, dry_run=args.dry_run, force=args.force, drill=args.drill)
 
 
 def _stages(name: str, args: argparse.Namespace) -> Stages:

@@ -88,6 +88,7 @@ class Worker:
         self._states = {task: known.get(task) or State(since=clock()) for task in settings.tasks}
         self._saved: dict[str, State] = {}
         self._next_look = 0.0
+        self._is_up = True
         self._run: Run | None = None
 
     def tick(self) -> None:
@@ -113,9 +114,14 @@ class Worker:
         try:
             self._watching.poll(POLL_MS)
         except KafkaUnavailable as error:
-            log.warning("%s", error)
+            if self._is_up:
+                log.warning("%s", error)
+            self._is_up = False
             time.sleep(RETRY_KAFKA_S)
             return False
+        if not self._is_up:
+            log.info("Kafka answers again")
+        self._is_up = True
         return True
 
     def _look(self, now: float) -> None:

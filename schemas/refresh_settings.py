@@ -35,8 +35,9 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         mode: what a release is brought in for: to serve at once, as shadow, or to serve a share of the events.
         share: that share, in mode `split`.
         variant: how the table is stored.
-        prune_share: this share of the table's weights, the smallest, becomes zero.
+        prune_share: this share of the table's rows, those with the smallest weights, is left out.
         search_seconds: how long hyper-parameters are searched for; 0 for the defaults.
+        search_sampler: of Optuna: one that learns from its trials, a random one, or a grid.
         device: where the network is trained; `auto` takes a GPU if there is one.
         seed: of everything random in the training.
         answer_timeout_s: how long the learner's answer to a release is waited for.
@@ -61,6 +62,7 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     variant: Literal["full", "float16", "int8"] = "full"
     prune_share: Part = 0.0
     search_seconds: FromZero = 0
+    search_sampler: Literal["tpe", "random", "grid"] = "tpe"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: FromZero = 0
     answer_timeout_s: Positive = 300

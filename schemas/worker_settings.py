@@ -20,7 +20,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         on_drift: a refresh when a drift alarm has been raised since the last one.
         on_fall: a refresh when the accuracy of the served predictions over the window is so much below the best since the last one, or
             below that over all labels; 0 for none.
-        least_labels: none of these before so many labels since the last one.
+        least_labels: none of these before so many labels since the last one; twice `gate_least_labels` is enough for the first one.
         pause_s: nor sooner after the last one than this.
         retry_s: a refresh that failed is tried again after this, then after twice this, and so on …
         retry_longest_s: … and at the latest after this.
@@ -34,7 +34,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     after_labels: FromZero = 0
     on_drift: bool = False
     on_fall: Part = 0.0
-    least_labels: Positive = 100
+    least_labels: Positive = 400
     pause_s: FromZero = 60
     retry_s: Positive = 60
     retry_longest_s: Positive = 6 * 3600

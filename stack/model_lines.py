@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from api.model_views import ModelsView, models_view
+from api.model_views import LineDetail, ModelAtView, ModelsView, line_detail, model_at, models_view
 from schemas.log import AnyChange, Command
 from schemas.manifest import Manifest
 from schemas.records import Trial
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.errors import StackError
+from stack.model_api import NoLine
 from store.artifacts import ArtifactFolder
 from store.commands import send
 from store.connect import KafkaUnavailable, RedisUnavailable, connect_redis
@@ -103,6 +104,21 @@ class ModelLines:
     def view(self) -> ModelsView:
         """Return the lines as the API shows them; reads the log."""
         return models_view(self.task, self.read(), self.releases.list(self.task), self.trials() or {})
+
+    def detail(self, line: str) -> LineDetail:
+        """Return all of a line; reads the log.
+
+        Raises:
+            NoLine: if there is no such line.
+        """
+        found = line_detail(self.task, line, self.read(), self.manifest(line), (self.trials() or {}).get(line))
+        if found is None:
+            raise NoLine(line)
+        return found
+
+    def at(self, time: int) -> ModelAtView:
+        """Return which line was live at a time, epoch ms; reads the log."""
+        return model_at(self.task, self.read(), time)
 
     def ask(self, command: Command, timeout_s: float) -> AnyChange:
         """Send a command and return the learner's answer.

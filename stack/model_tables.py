@@ -10,6 +10,7 @@ from schemas.records import Trial
 from stack.dead_letter_list import visible, when
 
 _WHY_SHOWN = 60
+_WHY_WHOLE = 4096
 
 
 def lines_table(view: ModelsView) -> str:
@@ -88,7 +89,7 @@ def _gate(gate: Gate) -> list[str]:
 
 def change_line(change: ChangeView) -> str:
     """Return a change as one line."""
-    why = f": {plain(change.why, 200)}" if change.why else ""
+    why = f": {plain(change.why, _WHY_WHOLE)}" if change.why else ""
     return f"{when(change.time)}  entry {change.seq:<8} {change.what}, by {plain(change.by, 60)}{why}"
 
 

@@ -10,26 +10,28 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from api.model_views import change_view, line_detail, model_at
+from api.model_views import change_view
 from schemas.log import LineName, RefusalEntry, Share
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings, SettingsError, as_environment, read_settings
 from stack.errors import StackError
+from stack.model_api import ModelApi, NoApi, NoLine
 from stack.model_lines import ModelLines
 from stack.model_tables import at_text, change_line, line_page, lines_table
 from stack.refresh_command import run_program
 from stack.replay import task_name
-from stack.running_stack import settings_of
+from stack.running_stack import running_state, settings_of
 from stack.times import moment
 from store.asking import Do, UnknownLine, command_of
 from store.connect import KafkaUnavailable
 from store.standing import Standing
 
 ANSWER_S = 120.0
+V = TypeVar("V", bound=msgspec.Struct)
 _WHAT: dict[Do, str] = {
     "promote": "let a line serve; the one that serves until then is watched as the former one",
     "shadow": "watch a line: it predicts and learns beside the one that serves, and is promoted or dropped by itself",
@@ -113,27 +115,36 @@ def _task(given: str | None, settings: Settings) -> str:
 
 
 def _list(args: argparse.Namespace, settings: Settings, task: str) -> int:
-    with closing(ModelLines(settings, task)) as lines:
-        view = lines.view()
+    view = _told(args, settings, task, lambda source: source.view())
     _print(args, view, lines_table(view))
     return 0
 
 
 def _show(args: argparse.Namespace, settings: Settings, task: str) -> int:
-    with closing(ModelLines(settings, task)) as lines:
-        trial = (lines.trials() or {}).get(args.line)
-        detail = line_detail(task, args.line, lines.read(), lines.manifest(args.line), trial)
-    if detail is None:
-        raise _unknown(task, args.line)
+    try:
+        detail = _told(args, settings, task, lambda source: source.detail(args.line))
+    except NoLine as error:
+        raise _unknown(task, args.line) from error
     _print(args, detail, line_page(detail))
     return 0
 
 
 def _at(args: argparse.Namespace, settings: Settings, task: str) -> int:
-    with closing(ModelLines(settings, task)) as lines:
-        view = model_at(task, lines.read(), args.time)
+    view = _told(args, settings, task, lambda source: source.at(args.time))
     _print(args, view, at_text(view))
     return 0
+
+
+def _told(args: argparse.Namespace, settings: Settings, task: str, ask: Callable[[ModelApi | ModelLines], V]) -> V:
+    """Return what the API of the running stack tells; where there is none, or it is not ready, what the log tells."""
+    state = running_state(args.data_dir)
+    if state is not None:
+        try:
+            return ask(ModelApi(state.addresses.api, task))
+        except NoApi:
+            pass  # the log says the same, and takes longer if it is long
+    with closing(ModelLines(settings, task)) as lines:
+        return ask(lines)
 
 
 def _ask(args: argparse.Namespace, settings: Settings, task: str) -> int:

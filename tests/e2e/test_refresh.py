@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 WRONG = 600
 """So many labels are imported wrong, with much weight, and then corrected: the champion learned both, a refresh learns what stands."""
 
-EVENTS = 5_000
+EVENTS = 4_000
 RATE = 120
 FLAGS = {
     "MILLRACE_REFRESH_GATE_LEAST_LABELS": "150",
@@ -71,7 +71,7 @@ def refresh(stack: Stack, *flags: str) -> tuple[int, dict[str, Any]]:
     return process.returncode, json.loads(out)
 
 
-def written(path: Path, rows: Sequence[dict[str, object]]) -> Path:
+def written(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     return path
 
@@ -164,7 +164,7 @@ def test_a_bad_candidate_is_refused_and_when_forced_it_is_rolled_back(stack: Sta
     assert audit(stack.settings, "default").differences == []
 
 
-@pytest.mark.parametrize("stage", ["champion", "training", "gate", "release", "command"])
+@pytest.mark.parametrize("stage", ["training", "command"])
 def test_a_refresh_that_is_killed_changes_nothing(stage: str, stack: Stack) -> None:
     before = history(stack)
     _killed_at(stage, stack)

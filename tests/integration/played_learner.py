@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import httpx
 from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -63,6 +64,17 @@ def manifest(line: str, *, task: str = "default", passed: bool = True) -> Manife
 
 def store(settings: Settings, made: Manifest) -> Manifest:
     return ReleaseFolder(ArtifactFolder(settings.artifacts)).put(made, b"weights")
+
+
+def when_read(api: httpx.Client, path: str, **query: str | int) -> dict[str, object]:
+    """The answer as soon as the log has been read: until then it is a 503 that says so."""
+    deadline = time.monotonic() + 30
+    while (response := api.get(path, params=query)).status_code == 503 and time.monotonic() < deadline:
+        assert response.headers["retry-after"]
+        time.sleep(0.05)
+    assert response.status_code == 200, response.text
+    found: dict[str, object] = response.json()
+    return found
 
 
 def now_ms() -> int:

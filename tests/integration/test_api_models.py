@@ -19,7 +19,7 @@ from schemas.topics import Topic
 from stack.process import Part
 from store.committed import read_committed
 from store.writer import RedisWriter
-from tests.integration.played_learner import SCORES, PlayedLearner, label, manifest, release, snapshot, store
+from tests.integration.played_learner import SCORES, PlayedLearner, label, manifest, release, snapshot, store, when_read
 
 pytestmark = pytest.mark.integration
 
@@ -45,17 +45,6 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
     assert response.status_code == body["status"] == status, body
     assert response.headers["content-type"] == "application/problem+json"
     return body
-
-
-def when_read(api: httpx.Client, path: str, **query: str | int) -> dict[str, object]:
-    """The answer as soon as the log has been read: until then it is a 503 that says so."""
-    deadline = time.monotonic() + 30
-    while (response := api.get(path, params=query)).status_code == 503 and time.monotonic() < deadline:
-        assert response.headers["retry-after"]
-        time.sleep(0.05)
-    assert response.status_code == 200, response.text
-    found: dict[str, object] = response.json()
-    return found
 
 
 def until_seq(api: httpx.Client, seq: int) -> dict[str, object]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 
 from schemas.records import ModelVersion, Quality, Trial
 from schemas.settings import Settings, as_environment
 from stack.cli import main
+from stack.model_api import ModelApi, NoApi, NoLine
+from stack.model_lines import ModelLines
+from stack.ports import free_ports
 from stack.process import Part
 from store.writer import RedisWriter
-from tests.integration.played_learner import SCORES, PlayedLearner, label, manifest, release, store
+from tests.integration.played_learner import SCORES, PlayedLearner, label, manifest, release, store, when_read
 
 pytestmark = pytest.mark.integration
+
+Serve = Callable[[Settings], AbstractContextManager[httpx.Client]]
 
 
 @pytest.fixture
@@ -111,3 +118,23 @@ def test_kafka_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyt
     assert main(["models", "list"]) == 2
     assert "MILLRACE_KAFKA" in capsys.readouterr().err
     assert main(["models", "list", "--data-dir", str(tmp_path)]) == 1
+
+
+def test_the_api_of_a_running_stack_tells_the_same(
+    settings: Settings, learner: PlayedLearner, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(settings, manifest("r1-a"))
+    learner.write(label(1), release(2, "r1-a", time_ms=1_700_000_000_000))
+    (away,) = free_ports(1)
+    with serve(settings) as client:
+        when_read(client, "/v1/models")
+        api, none = ModelApi(str(client.base_url).rstrip("/"), "default"), ModelApi(f"http://127.0.0.1:{away}", "default")
+        with closing(ModelLines(settings, "default")) as lines:
+            assert api.view() == lines.view()
+            assert api.detail("r1-a") == lines.detail("r1-a")
+            assert api.at(1_700_000_000_000) == lines.at(1_700_000_000_000)
+            for source in (api, lines):
+                with pytest.raises(NoLine):
+                    source.detail("r9-z")
+    with pytest.raises(NoApi):
+        none.view()

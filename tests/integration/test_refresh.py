@@ -8,16 +8,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from batch_model import refresh as refresh_module
 from batch_model.__main__ import main
-from batch_model.data import fingerprint
+from batch_model.data import DataError, Window, fingerprint
 from batch_model.flags import STAGES
+from batch_model.log_data import DataGone, from_log, read_labels, rebuild
 from batch_model.rows import LabelledText
 from online_model.replica import Replica
 from schemas.log import Command, LabelEntry, ReleaseEntry
@@ -25,13 +29,14 @@ from schemas.parsing import parse_command
 from schemas.records import FeedbackRef, Position
 from schemas.refresh_settings import RefreshSettings, refresh_environment
 from schemas.settings import Settings, as_environment
-from schemas.topics import Topic
+from schemas.topics import MODEL_LOG_PARTITIONS, Topic
 from stack.generator import generate
 from store.artifacts import ArtifactFolder
 from store.committed import read_committed
+from store.file_lock import FileLock
 from store.lines import build_line
 from store.model_history import ModelHistory
-from store.model_log import ModelLogReader
+from store.model_log import ModelLogReader, partition_of
 from store.releases import ReleaseFolder
 from tests.integration.played_learner import PlayedLearner
 
@@ -48,10 +53,10 @@ def settings(kafka: str, topic_prefix: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def learner(settings: Settings) -> Iterator[PlayedLearner]:
-    """A learner that has learned the generated stream, and answers."""
+def learner(settings: Settings, request: pytest.FixtureRequest) -> Iterator[PlayedLearner]:
+    """A learner that has learned the generated stream, and answers; so many of its first labels were wrong."""
     learner = PlayedLearner(settings)
-    learner.write(*labels(LABELS))
+    learner.write(*labels(LABELS, wrong=getattr(request, "param", WRONG)))
     with learner.answering():
         yield learner
 
@@ -69,8 +74,8 @@ def environment(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return variables
 
 
-def labels(count: int, first: int = 1) -> list[LabelEntry]:
-    """Entries of the log: the first `WRONG` labels are wrong, the next ones correct them, and those after that are right at once.
+def labels(count: int, first: int = 1, wrong: int = WRONG) -> list[LabelEntry]:
+    """Entries of the log: the first `wrong` labels are wrong, the next ones correct them, and those after that are right at once.
 
     The champion has learned all of them; what is trained on holds only what stands.
     """
@@ -78,15 +83,15 @@ def labels(count: int, first: int = 1) -> list[LabelEntry]:
     names = sorted({str(row.label) for row in rows})
     entries = []
     for seq in range(first, first + count):
-        place = seq - WRONG if seq > WRONG else seq
+        place = seq - wrong if seq > wrong else seq
         right = str(rows[place].label)
-        wrong = names[(names.index(right) + 1) % len(names)]
+        other = names[(names.index(right) + 1) % len(names)]
         entries.append(
             LabelEntry(
                 seq=seq, task="default", time=1_700_000_000_000 + seq, event_id=f"e{place}", text=rows[place].text, meta={},
-                label=wrong if seq <= WRONG else right, weight=20.0 if seq <= WRONG else 1.0,
+                label=other if seq <= wrong else right, weight=20.0 if seq <= wrong else 1.0,
                 feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
-                corrects=wrong if WRONG < seq <= 2 * WRONG else None,
+                corrects=other if wrong < seq <= 2 * wrong else None,
             )
         )  # fmt: skip
     return entries
@@ -144,7 +149,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     assert model.specification == new.model.specification
     report = Path(result["report"])
     assert "<html" in report.read_text()
-    assert not (tmp_path / "refresh" / "work" / "default").exists()
+    assert not (tmp_path / "refresh" / "unfinished" / "default").exists()
 
     output = tmp_path / "rows.jsonl"
     assert main(["data", "--line", result["line"], "--output", str(output)]) == 0
@@ -158,6 +163,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     assert second["champion"] == result["line"]
 
 
+@pytest.mark.parametrize("learner", [0], indirect=True)
 def test_shuffled_labels_are_refused_by_the_gate_and_can_be_forced(
     settings: Settings, learner: PlayedLearner, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +208,7 @@ def killed_at(stage: str, environment: dict[str, str]) -> list[str]:
 def test_a_refresh_that_is_killed_at_any_stage_changes_nothing_and_the_next_one_goes_on(
     settings: Settings, learner: PlayedLearner, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = tmp_path / "refresh" / "work" / "default" / "plan.json"
+    plan = tmp_path / "refresh" / "unfinished" / "default" / "plan.json"
     plans = set()
     for stage in STAGES[: STAGES.index("answer")]:
         killed_at(stage, environment)
@@ -269,3 +275,38 @@ def test_the_drill_exchanges_labels_and_nothing_else() -> None:
     assert [row.text for row in shuffled] == [row.text for row in rows]
     assert sorted(row.label for row in shuffled) == sorted(row.label for row in rows)
     assert [row.label for row in shuffled] != [row.label for row in rows]
+
+
+def test_data_comes_back_from_the_log_or_it_is_said_that_retention_has_passed(settings: Settings) -> None:
+    writer = PlayedLearner(settings)
+    with closing(writer.producer):
+        writer.write(*labels(60, wrong=10))
+    log = read_labels(reader(settings), "default", up_to_seq=50)
+    whole, windowed = from_log(log, 50, Window()), from_log(log, 50, Window(labels=10))
+    assert (log.first_seq, log.last_seq, whole.spec.rows, windowed.spec.rows) == (1, 50, 40, 10)
+    assert rebuild(reader(settings), "default", whole.spec) == whole.rows
+    other = msgspec.structs.replace(whole.spec, fingerprint="0" * 64)
+    with pytest.raises(DataError, match="the log gives other rows"):
+        rebuild(reader(settings), "default", other)
+    with pytest.raises(DataError, match=r"from the file x\.jsonl"):
+        rebuild(reader(settings), "default", msgspec.structs.replace(whole.spec, source="x.jsonl"))
+
+    topic = settings.topic_prefix + Topic.MODEL_LOG
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka)) as admin:
+        admin.delete_records({TopicPartition(topic, partition_of("default", MODEL_LOG_PARTITIONS)): 30})
+    with pytest.raises(DataGone, match="began with entry 1 of the log, which now begins with entry 31"):
+        rebuild(reader(settings), "default", whole.spec)
+    assert rebuild(reader(settings), "default", windowed.spec) == windowed.rows, "what is left is all that went in"
+
+
+def test_a_signal_to_the_command_ends_the_program(environment: dict[str, str], learner: PlayedLearner, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stack", "refresh", "--drill", "wait-at=log"]
+    variables = {**os.environ, **environment, "MILLRACE_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "waiting to be killed" not in (line := process.stderr.readline()):
+            assert line, "it ended by itself"
+        assert FileLock(tmp_path / "refresh" / "default.lock").holder() is not None
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert FileLock(tmp_path / "refresh" / "default.lock").holder() is None

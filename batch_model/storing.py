@@ -1,0 +1,89 @@
+"""From the settings to a model and its artifact: how it is trained, how its table is stored, and what other ways would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+from batch_model import variants
+from batch_model.fit import FitOptions
+from batch_model.outcome import Variant as Shown
+from batch_model.rows import LabelledText
+from batch_model.search import SearchOptions
+from batch_model.variants import VARIANTS, Variant, Weights, measured, pack
+from online_model.models import OwnModel, TextModel
+from online_model.replica import Replica
+from online_model.snapshots import Arrays
+from schemas.refresh_settings import RefreshSettings
+from schemas.settings import Settings
+
+_WEIGHTS: dict[Literal["full", "float16", "int8"], Weights] = {"full": "float32", "float16": "float16", "int8": "int8"}
+_MEASURED = 2000
+"""Texts on which variants are compared, at most: the newest."""
+
+
+def variant_of(refresh: RefreshSettings) -> Variant:
+    """Return how the settings want the table to be stored."""
+    return Variant(weights=_WEIGHTS[refresh.variant], prune=refresh.prune_share)
+
+
+def fit_options(refresh: RefreshSettings, specification: str, folder: Path | None) -> FitOptions:
+    """Return how to train, as it is set.
+
+    Args:
+        refresh: the settings.
+        specification: of the model, where there is no champion.
+        folder: for checkpoints; None for none.
+    """
+    return FitOptions(
+        validation_share=refresh.validation_share,
+        seed=refresh.seed,
+        device=refresh.device,
+        folder=folder,
+        specification=specification,
+        search=SearchOptions(seconds=refresh.search_seconds, sampler=refresh.search_sampler),
+        variant=variant_of(refresh),
+    )
+
+
+class _Packed:
+    """A model whose arrays are given out as they are to be stored."""
+
+    def __init__(self, model: OwnModel, weights: Weights) -> None:
+        self._model = model
+        # What was to be left out has been: a second time would leave out more.
+        self._variant = Variant(weights=weights)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
+
+    def arrays(self) -> Arrays:
+        return pack(self._model, self._variant)
+
+
+def artifact_bytes(settings: Settings, task: str, model: OwnModel, line: str, *, cut_seq: int, updated_at: int, weights: Weights) -> bytes:
+    """Return the artifact: the snapshot of a replica that holds the model alone, as it is after entry `cut_seq`."""
+    replica = Replica.configured(settings, task)
+    replica.line, replica.model = line, cast("TextModel", _Packed(model, weights))
+    replica.seq, replica.updated_at = cut_seq, updated_at
+    return replica.snapshot()
+
+
+def compared_variants(model: OwnModel, chosen: Variant, rows: Sequence[LabelledText]) -> list[Shown]:
+    """Return what each way to store a model would cost and reach, the chosen one among them; the model is left as it is."""
+    ways = VARIANTS if chosen in VARIANTS else (*VARIANTS, chosen)
+    found = measured(model, ways, rows[-_MEASURED:])
+    return [_shown(one, chosen=one.variant == chosen) for one in found if one.accuracy is not None]
+
+
+def _shown(one: variants.Measured, *, chosen: bool) -> Shown:
+    weights, prune = one.variant.weights, one.variant.prune
+    name = "full" if one.variant == variants.FULL else weights + (f", {prune:.0%} of the rows left out" if prune else "")
+    return Shown(
+        name=name.replace("%", " %"),
+        size_bytes=one.artifact_bytes,
+        predictions_per_second=one.predictions_per_second or 0.0,
+        accuracy=one.accuracy or 0.0,
+        chosen=chosen,
+    )

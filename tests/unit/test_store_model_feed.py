@@ -1,0 +1,69 @@
+"""What is kept of a model log: all that changes what is served, and of labels how many and when."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from schemas.log import RefusalEntry
+from schemas.parsing import encode
+from store import model_feed
+from store.model_feed import TaskLog
+from tests.integration.played_learner import label, release, snapshot
+
+pytestmark = pytest.mark.unit
+
+
+def refusal(seq: int) -> RefusalEntry:
+    return RefusalEntry(seq=seq, task="default", time=seq, line="r1-a", by="ann", why="no", do="drop", command_id=f"c{seq}")
+
+
+def test_labels_are_counted_from_any_entry_on() -> None:
+    log = TaskLog()
+    entries = [label(1), label(2), snapshot(3), label(4), release(5, "r1-a", time_ms=1), refusal(6), label(7, time_ms=77), snapshot(8)]
+    log.take([encode(entry) for entry in entries[:3]])
+    log.take([encode(entry) for entry in entries[3:]])
+    assert (log.seq, log.last_label_at) == (8, 77)
+    assert [log.labels_after(seq) for seq in range(9)] == [4, 3, 2, 2, 1, 1, 1, 0, 0]
+    assert [change.seq for change in log.changes] == [5]
+    assert [change.seq for change in log.refusals] == [6]
+    answer = log.answer_to("c6")
+    assert answer is not None
+    assert answer.seq == 6
+    assert log.answer_to("c7") is None
+
+
+def test_a_label_is_a_label_however_its_fields_are_ordered() -> None:
+    fields = msgspec.json.decode(encode(label(3, time_ms=33)))
+    turned = msgspec.json.encode(dict(reversed(fields.items())))
+    assert not turned.startswith(model_feed._LABEL)
+    assert encode(label(3)).startswith(model_feed._LABEL)
+    log = TaskLog()
+    log.take([turned])
+    assert (log.seq, log.last_label_at, log.labels_after(2)) == (3, 33, 1)
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_feed, "REFUSALS_KEPT", 5)
+    monkeypatch.setattr(model_feed, "CHANGES_KEPT", 7)
+    monkeypatch.setattr(model_feed, "_OTHERS_KEPT", 10)
+    log = TaskLog()
+    log.take([encode(refusal(seq)) for seq in range(1, 101)])
+    log.take([encode(release(seq, f"r{seq}-a", time_ms=seq)) for seq in range(101, 201)])
+    assert [len(log.refusals), len(log.changes), len(log._answers)] == [5, 7, 7]
+    assert len(log._others) <= 10
+    assert log.changes[-1].line == "r200-a"
+    assert log.labels_after(199) == 0
+
+
+def test_a_copy_stays_as_it_was() -> None:
+    log = TaskLog()
+    log.take([encode(release(1, "r1-a", time_ms=1))])
+    copied = log.copy()
+    log.take([encode(release(2, "r2-b", time_ms=2))])
+    assert ([change.line for change in copied.changes], copied.seq) == (["r1-a"], 1)
+
+
+def test_something_that_is_no_entry_is_an_error() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        TaskLog().take([b'{"kind":"nothing"}'])
