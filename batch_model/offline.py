@@ -14,7 +14,7 @@ from batch_model.fit import Fitted, fit
 from batch_model.memory import peak_mib
 from batch_model.progress import Doing
 from batch_model.stages import Stages
-from batch_model.storing import artifact_bytes, fit_options, variant_of
+from batch_model.storing import artifact_bytes, as_stored, fit_options, variant_of
 from online_model.frozen import score_frozen
 from schemas.manifest import DataSpec
 from schemas.records import DEFAULT_TASK, Scores
@@ -81,9 +81,10 @@ def refresh_offline(
     with stages.stage("training", f"on {data.spec.rows:,} rows of {data.spec.classes} classes"):
         options = fit_options(refresh, specification_of(settings), None)
         fitted = fit(data.rows, None, lambda _row: None, options, lambda doing: stages.detail(told(doing)))
+    variant = variant_of(refresh)
+    fitted = as_stored(fitted, variant)
     line = line_of(0, fitted.model)
-    weights = variant_of(refresh).weights
-    model = artifact_bytes(settings, DEFAULT_TASK, fitted.model, line, cut_seq=0, updated_at=data.rows[-1].time, weights=weights)
+    model = artifact_bytes(settings, DEFAULT_TASK, fitted.model, line, cut_seq=0, updated_at=data.rows[-1].time, weights=variant.weights)
     test: Scores | None = None
     if rows.test:
         with stages.stage("test", f"scoring {len(rows.test):,} rows of the test part"):

@@ -28,7 +28,7 @@ from batch_model.outcome import Outcome, Variant, Verdict
 from batch_model.publishing import publish
 from batch_model.rows import LabelledText
 from batch_model.stages import Stages
-from batch_model.storing import artifact_bytes, compared_variants, fit_options, variant_of
+from batch_model.storing import artifact_bytes, as_stored, compared_variants, fit_options, variant_of
 from batch_model.tried import candidates_of
 from online_model.models import OwnModel, TextModel
 from schemas.log import AnyChange, Command, RefusalEntry
@@ -47,12 +47,13 @@ class RefreshError(Exception):
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """The champion at the training cut, what was trained, the line that it would begin, and its artifact."""
+    """The champion at the training cut, what was trained, the line that it would begin, its artifact, and other ways to store it."""
 
     base: TextModel
     fitted: Fitted
     line: str
     artifact: bytes
+    variants: list[Variant]
 
 
 class Refresh:
@@ -93,10 +94,9 @@ class Refresh:
         champion = self.champions.line.line
         with self.stages.stage("log", f"reading the labels of {self.champions.reader.topic}"):
             labels, data, plan = self._data(champion)
-        made = self._trained(data, plan)
         after = labels.after(plan.cut_seq)
+        made = self._trained(data, plan, [one.row for one in after])
         with self.stages.stage("gate", f"{champion} against {made.line} on {len(after):,} labels"):
-            variants = compared_variants(made.fitted.model, variant_of(self.refresh), [one.row for one in after])
             gate, comparison = pass_gate(
                 made.base, champion, made.fitted.model, after, self.cases, self.refresh,
                 progress=lambda n: self.stages.detail(f"{n:,} labels"),
@@ -109,13 +109,13 @@ class Refresh:
             with self.stages.stage("release", f"storing {made.line}"):
                 manifest = ReleaseFolder(self.champions.artifacts).put(manifest, made.artifact)
         answer = self._sent(manifest, gate, plan) if goes else None
-        outcome = self._outcome(manifest, gate, answer, data, made.fitted, comparison, variants)
+        outcome = self._outcome(manifest, gate, answer, data, made.fitted, comparison, made.variants)
         with self.stages.stage("report", "writing the report and the registry"):
             publish(outcome, self.folder, self.champions, model=made.artifact if goes else None)
         self.folder.finish()
         return outcome
 
-    def _trained(self, data: Dataset, plan: Plan) -> _Made:
+    def _trained(self, data: Dataset, plan: Plan, unseen: Sequence[LabelledText]) -> _Made:
         """Return the champion at the training cut, and the challenger, which folds."""
         with self.stages.stage("champion", f"rebuilding {plan.champion} as of entry {plan.cut_seq}"):
             base = self.champions.at(plan.cut_seq)
@@ -128,12 +128,15 @@ class Refresh:
             )  # fmt: skip
         with self.stages.stage("fold", "comparing the network with the table that would serve"):
             _must_fold(fitted)
+        variant = variant_of(self.refresh)
+        variants = compared_variants(fitted.model, variant, unseen)
+        fitted = as_stored(fitted, variant)
         line = line_of(plan.cut_seq, fitted.model)
         artifact = artifact_bytes(
             self.settings, self.task, fitted.model, line,
-            cut_seq=plan.cut_seq, updated_at=data.rows[-1].time, weights=variant_of(self.refresh).weights,
+            cut_seq=plan.cut_seq, updated_at=data.rows[-1].time, weights=variant.weights,
         )  # fmt: skip
-        return _Made(base, fitted, line, artifact)
+        return _Made(base, fitted, line, artifact, variants)
 
     def _data(self, champion: str) -> tuple[LogLabels, Dataset, Plan]:
         """Return the labels, what of them is trained on, and the plan: that of a refresh that was killed, if it still holds."""

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
+import msgspec
+
 from batch_model import variants
-from batch_model.fit import FitOptions
+from batch_model.fit import FitOptions, Fitted
 from batch_model.outcome import Variant as Shown
 from batch_model.rows import LabelledText
 from batch_model.search import SearchOptions
-from batch_model.variants import VARIANTS, Variant, Weights, measured, pack
+from batch_model.variants import VARIANTS, Variant, Weights, measured, pack, unpack
 from online_model.models import OwnModel, TextModel
 from online_model.replica import Replica
 from online_model.snapshots import Arrays
@@ -29,7 +31,7 @@ def variant_of(refresh: RefreshSettings) -> Variant:
 
 
 def fit_options(refresh: RefreshSettings, specification: str, folder: Path | None) -> FitOptions:
-    """Return how to train, as it is set.
+    """Return how to train, as it is set; what comes of it is the full model.
 
     Args:
         refresh: the settings.
@@ -43,8 +45,12 @@ def fit_options(refresh: RefreshSettings, specification: str, folder: Path | Non
         folder=folder,
         specification=specification,
         search=SearchOptions(seconds=refresh.search_seconds, sampler=refresh.search_sampler),
-        variant=variant_of(refresh),
     )
+
+
+def as_stored(fitted: Fitted, variant: Variant) -> Fitted:
+    """Return what was trained with the model as it is once it was stored and read back: that one is compared, and serves."""
+    return fitted if variant == variants.FULL else msgspec.structs.replace(fitted, model=unpack(pack(fitted.model, variant), fitted.model))
 
 
 class _Packed:
@@ -71,7 +77,7 @@ def artifact_bytes(settings: Settings, task: str, model: OwnModel, line: str, *,
 
 
 def compared_variants(model: OwnModel, chosen: Variant, rows: Sequence[LabelledText]) -> list[Shown]:
-    """Return what each way to store a model would cost and reach, the chosen one among them; the model is left as it is."""
+    """Return what each way to store the full model would cost and reach, the chosen one among them; the model is left as it is."""
     ways = VARIANTS if chosen in VARIANTS else (*VARIANTS, chosen)
     found = measured(model, ways, rows[-_MEASURED:])
     return [_shown(one, chosen=one.variant == chosen) for one in found if one.accuracy is not None]
