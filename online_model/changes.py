@@ -14,6 +14,8 @@ LEARNER = "learner"
 TRIAL = "trial"
 MOST_SHARE = 0.999
 """Of the events, that all watched lines may serve together: the champion must serve some."""
+MOST_WHY = 4096
+"""Characters of the reason of a refusal."""
 
 
 def target_of(replica: Replica, command: Command) -> str | None:
@@ -96,8 +98,10 @@ def entry_for(replica: Replica, command: Command, now: int) -> AnyChange:
 
 
 def refusal(replica: Replica, command: Command, why: str, now: int) -> RefusalEntry:
-    """Return the entry that says why a command is not done."""
+    """Return the entry that says why a command is not done; what an artifact or a sender has put into the reason may be of any length."""
     line = target_of(replica, command) or ""
+    if len(why) > MOST_WHY:
+        why = f"{why[:MOST_WHY]} …"
     return RefusalEntry(**_common(replica, command, now), line=line, why=why, do=command.do)
 
 

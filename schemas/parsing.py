@@ -18,6 +18,9 @@ HEAD_BYTES = 64 * 1024
 MAX_META_BYTES = 64 * 1024
 """Longest `meta` of an event as JSON: it goes into the prediction, the label's log entry and the read model."""
 
+MAX_COMMAND_BYTES = 64 * 1024
+"""Longest command for the learner: it waits in the state, and goes on into the entry of the log that answers it."""
+
 _NUMBERS_GROW = 8
 """JSON written by us is at most so many times as long as what was read: `1e15` becomes `1000000000000000.0`."""
 
@@ -142,13 +145,15 @@ def parse_command(value: bytes | None, *, tasks: Collection[str]) -> Command:
     """Return the command in `value`.
 
     Raises:
-        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or lacks what it needs.
+        RejectRecord: if it cannot be read, breaks a rule, names an unknown task, lacks what it needs, or is too long.
 
     >>> parse_command(b'{"command_id": "1", "task": "default", "do": "shadow", "by": "ann"}', tasks={"default"})
     Traceback (most recent call last):
     ...
     schemas.parsing.RejectRecord: invalid_field: `$.line` is missing: which line to shadow
     """
+    if value is not None and len(value) > MAX_COMMAND_BYTES:
+        raise RejectRecord(Reason.INVALID_FIELD, f"a command has at most {MAX_COMMAND_BYTES} bytes, this one {len(value)}")
     command = _decode(_command_decoder, value)
     _check_task(command.task, tasks)
     if command.line is None and command.do != "rollback":

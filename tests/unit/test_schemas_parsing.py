@@ -11,19 +11,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from online_model import changes
+from online_model.replica import Replica
 from schemas.json_schema import TOPIC_RECORDS
 from schemas.log import LabelEntry, LogEntry
 from schemas.parsing import (
     HEAD_BYTES,
+    MAX_COMMAND_BYTES,
     RejectRecord,
     dead_letter,
     encode,
+    parse_command,
     parse_event,
     parse_feedback,
     parse_log_entry,
     record_parser,
 )
 from schemas.records import DeadLetter, Event, Feedback, Position, Reason, Record
+from schemas.topics import MAX_RECORD_BYTES
 
 pytestmark = pytest.mark.unit
 
@@ -235,3 +240,15 @@ def test_a_dead_letter_tells_the_whole_value_by_its_hash_and_keeps_the_head(leng
 def test_an_unreadable_entry_of_our_own_log_is_an_error_not_a_rejection() -> None:
     with pytest.raises(msgspec.ValidationError):
         parse_log_entry(b'{"kind": "unheard", "seq": 1, "task": "default", "time": 0}')
+
+
+def test_the_entry_that_answers_a_command_fits_into_a_record_whatever_the_command_holds() -> None:
+    """Numbers grow when we write them; an entry that the broker does not take would end the job, again and again."""
+    start = b'{"command_id":"1","task":"default","do":"shadow","line":"r1","by":"ann","metrics":{'
+    count = (MAX_COMMAND_BYTES - len(start) - 2) // len(b'"0000":9e15,')
+    longest = start + b",".join(b'"%04x":9e15' % number for number in range(count)) + b"}}"
+    command = parse_command(longest, tasks=TASKS)
+    entry = changes.refusal(Replica("default", memory_mib=1), command, "x" * 10_000_000, now=0)
+    assert len(encode(entry)) < MAX_RECORD_BYTES // 4
+    with pytest.raises(RejectRecord, match="at most"):
+        parse_command(longest + b" " * MAX_COMMAND_BYTES, tasks=TASKS)
