@@ -263,7 +263,10 @@ class HashedSoftmax(base.MiniBatchClassifier):
         if rows.size and int(rows.max()) >= self.rows:
             raise ValueError(f"row {int(rows.max())} of {self.rows}")
         self._table[rows, : len(classes)] = weights(arrays, (rows.size, len(classes)))
-        self._squares[rows] = checked(arrays, "squares", np.float32, (rows.size,))
+        self._squares[rows] = squares = checked(arrays, "squares", np.float32, (rows.size,))
+        if not squares.all():
+            # By its squares a row is known to be learned: without them its weights would serve, and be in no snapshot and fingerprint.
+            raise ValueError("array 'squares' holds numbers that nobody can have learned")
         self._calibrator[:] = checked(arrays, "calibrator", np.float64, (calibration.STATE_SIZE,))
         if not calibration.is_possible(self._calibrator):
             raise ValueError("array 'calibrator' holds numbers that nobody can have learned")

@@ -361,6 +361,14 @@ def test_numbers_that_are_none_are_refused(name: str, value: float) -> None:
         Replica.from_snapshot(snapshots.encode(header, arrays | {f"0.{name}": changed}))
 
 
+def test_a_row_that_would_be_in_no_snapshot_is_refused() -> None:
+    header, arrays = snapshots.decode(good())
+    changed = arrays["0.squares"].copy()
+    changed[3] = 0.0
+    with pytest.raises(SnapshotError, match="'squares' holds numbers that nobody can have learned"):
+        Replica.from_snapshot(snapshots.encode(header, arrays | {"0.squares": changed}))
+
+
 @pytest.mark.parametrize("name", ["rows", "weights", "squares", "calibrator", "counts"])
 def test_a_missing_array_is_refused(name: str) -> None:
     header, arrays = snapshots.decode(good())
