@@ -97,7 +97,8 @@ class TaskLog:
             kept.append(entry)
             del kept[:-CHANGES_KEPT]
         if entry.command_id is not None:
-            self._answers[entry.command_id] = entry
+            # The first counts: a producer that sends a command again has it refused, since it is done by then.
+            self._answers.setdefault(entry.command_id, entry)
             if len(self._answers) > CHANGES_KEPT:
                 self._answers.popitem(last=False)
 

@@ -126,5 +126,5 @@ class ModelHistory:
         return found
 
     def answer_to(self, command_id: str) -> AnyChange | None:
-        """Return the entry by which a command was answered, None if it was not."""
-        return next((change for change in reversed(self.changes) if change.command_id == command_id), None)
+        """Return the entry by which a command was answered, None if it was not; the first, if the same one came twice."""
+        return next((change for change in self.changes if change.command_id == command_id), None)

@@ -9,6 +9,7 @@ from schemas.log import RefusalEntry
 from schemas.parsing import encode
 from store import model_feed
 from store.model_feed import TaskLog
+from store.model_history import ModelHistory
 from tests.integration.played_learner import label, release, snapshot
 
 pytestmark = pytest.mark.unit
@@ -54,6 +55,16 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(log._others) <= 10
     assert log.changes[-1].line == "r200-a"
     assert log.labels_after(199) == 0
+
+
+def test_the_first_answer_to_a_command_counts_also_if_its_producer_has_sent_it_twice() -> None:
+    log, history = TaskLog(), ModelHistory("default")
+    done = msgspec.structs.replace(release(1, "r1-a", time_ms=1), command_id="c1")
+    again = msgspec.structs.replace(refusal(2), command_id="c1")
+    log.take([encode(done), encode(again)])
+    for entry in (done, again):
+        history.add(entry)
+    assert log.answer_to("c1") == history.answer_to("c1") == done
 
 
 def test_a_copy_stays_as_it_was() -> None:
