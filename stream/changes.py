@@ -22,6 +22,10 @@ BuildLine = Callable[[Settings, str, Origin, int, threading.Event], TextModel]
 waited for until the event is set. What is wrong with the line, it raises."""
 
 
+MOST_WAITING = 100
+"""Commands of a task that wait: they are in the state, and each may take as long as it takes to learn the log."""
+
+
 class Change(NamedTuple):
     """An entry of the log, and the model of a line that it brings in."""
 
@@ -48,6 +52,13 @@ class Changes:
         self._build = build
         self._building: Building[LineModel] | None = None
         self._stopped: list[Building[LineModel]] = []
+
+    def ask(self, replica: Replica, asked: Asked, now: int) -> Change | None:
+        """Let a command wait for its turn; if too many do, return its refusal."""
+        if len(self.asked) >= MOST_WAITING:
+            return Change(refusal(replica, asked.command, f"{MOST_WAITING} commands wait already", now))
+        self.asked.append(asked)
+        return None
 
     def learned(self, entry: AnyLogEntry) -> None:
         """Take an entry that the replica has applied: a line that is being built must learn it as well."""

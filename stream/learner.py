@@ -140,7 +140,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         if asked.command.command_id in self._answered:
             return
         replica = self._replica(task)
-        self._changes[task].asked.append(asked)
+        if (refused := self._changes[task].ask(replica, asked, now_ms())) is not None:
+            yield self._sequenced(replica, refused)
+            return
         self._waiting.add(encode(asked))
         yield from self._change(replica)
 

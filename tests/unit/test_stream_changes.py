@@ -28,7 +28,7 @@ from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import KafkaUnavailable
 from store.lines import ReleaseUnusable
-from stream.changes import Changes
+from stream.changes import MOST_WAITING, Changes
 from stream.commands import Asked
 from stream.snapshotter import Snapshotter
 
@@ -131,6 +131,20 @@ def test_commands_are_answered_in_order_also_those_that_need_nothing_built(make:
     found = [next_entry(changes, replica) for _ in range(3)]
     assert [type(entry) for entry in found] == [ReleaseEntry, DropEntry, RefusalEntry]
     assert next_entry(changes, replica, wait=False) is None
+
+
+def test_no_more_commands_wait_than_the_state_has_room_for(make: Callable[..., Changes], build: Builder) -> None:
+    replica, changes = new_replica(20), make()
+    build.may_build.clear()
+    for number in range(MOST_WAITING):
+        assert changes.ask(replica, asked(number, "serve", origin=ORIGIN), 1000) is None
+        assert changes.due(replica, 1000) is None
+    refused = changes.ask(replica, asked(MOST_WAITING, "drop", "r1"), 1000)
+    assert refused is not None
+    assert isinstance(refused.entry, RefusalEntry)
+    assert (refused.entry.command_id, len(changes.asked)) == (f"c{MOST_WAITING}", MOST_WAITING)
+    build.may_build.set()
+    changes.close()
 
 
 def test_what_cannot_be_built_is_refused_and_an_outage_is_waited_out(make: Callable[..., Changes], build: Builder) -> None:
