@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Incomplete(Exception):
-    """What was loaded holds no line that is missing: its model cannot be had now."""
+    """What was loaded lacks every line that is missing, or one that is held: its model cannot be had now."""
 
 
 class Beside:
@@ -98,7 +98,7 @@ class Beside:
     def _loaded(self) -> Replica:
         """Load, in the thread."""
         replica = self._load()
-        if replica.missing >= self.replica.missing:
+        if not replica.missing < self.replica.missing:  # nor may it lack a line that is held here: that one may serve
             raise Incomplete(f"the models of {', '.join(sorted(replica.missing))} cannot be had")
         return replica
 

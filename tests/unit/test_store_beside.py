@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from online_model.models import TextModel
@@ -231,3 +232,27 @@ def test_closing_in_the_middle_of_a_wait_leaves_no_thread(log: Log) -> None:
     beside.close()
     assert time.monotonic() - began < 30
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("build ")]
+
+
+def test_a_load_that_lacks_a_line_that_is_held_does_not_take_over(log: Log) -> None:
+    """Its artifact is gone, say, and the snapshot that holds it could not be read: the champion itself would serve no more."""
+    log.add(release(21, "r1"))
+    log.add(msgspec.structs.replace(release(22, "r2"), mode="shadow"))
+    held = replayed(log.entries[:-1])
+    loads: list[Replica] = []
+
+    def load() -> Replica:
+        replica = new_replica()
+        for entry in log.entries:
+            brought = entry.seq == 22 or (entry.seq == 21 and len(loads) == 2)
+            replica.apply(entry, brought=model_at(log.entries, entry.seq) if brought else None)
+        loads.append(replica)
+        return replica
+
+    held.apply(log.entries[-1])
+    assert held.line == "r1"
+    assert held.missing == {"r2"}
+    beside = Beside(held, load, first_wait_s=0.01)
+    until(beside, lambda: beside.replica.line != "r1" or not beside.replica.missing)
+    beside.close()
+    assert (beside.replica.line, len(loads)) == ("r1", 3)
