@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,7 @@ def read_rows(path: Path) -> Iterator[Row | BadLine]:
             separator = _CSV_SEPARATORS.get(kind[0])
             binary = cast("BinaryIO", stream)
             yield from _json_rows(binary) if separator is None else _csv_rows(path, binary, separator)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
 
 

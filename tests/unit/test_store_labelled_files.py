@@ -89,6 +89,9 @@ def test_missing_truncated_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(SourceError, match="cannot be read"):
         list(read_rows(tmp_path / "cut.jsonl.gz"))
+    (tmp_path / "damaged.jsonl.gz").write_bytes(packed[:15] + bytes(255 - byte for byte in packed[15:17]) + packed[17:])
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(read_rows(tmp_path / "damaged.jsonl.gz"))
     (tmp_path / "plain.jsonl.gz").write_bytes(b'{"text": "x"}')
     with pytest.raises(SourceError, match="cannot be read"):
         list(read_rows(tmp_path / "plain.jsonl.gz"))
