@@ -67,7 +67,7 @@ class Champions:
     def _built(self, line: KnownLine, seq: int) -> TextModel:
         new = Replica.configured(self.settings, self.task)
         try:
-            return build_line(self.reader, self.artifacts, line.origin, new=new, up_to_seq=seq)
+            return build_line(self.reader, self.artifacts, line.line, line.origin, new=new, up_to_seq=seq)
         except ReleaseUnusable as error:
             reason = error.reason
         # The log may begin later than the line; a snapshot between may hold its model.

@@ -59,6 +59,7 @@ class AuditLines:
         if not isinstance(entry, ReleaseEntry | RollbackEntry) or self.replica.holds(entry.line):
             return None, None
         try:
-            return None, build_line(self._reader, self._artifacts, entry.origin, new=self.replica, up_to_seq=self.replica.seq)
+            seq = self.replica.seq
+            return None, build_line(self._reader, self._artifacts, entry.line, entry.origin, new=self.replica, up_to_seq=seq)
         except ReleaseUnusable as error:
             return f"line {entry.line}, which came in with entry {entry.seq}, cannot be had: {error}", None

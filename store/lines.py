@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from online_model.lines import FIRST_LINE
 from online_model.models import TextModel, build
 from online_model.replica import Replica, SnapshotError
 from online_model.specification import RIVER
@@ -62,13 +63,15 @@ class LineModel:
             self.apply(entry)
 
 
-def open_line(artifacts: ArtifactFolder, origin: Origin, *, task: str, specification: str) -> LineModel:
+def open_line(artifacts: ArtifactFolder, line: str, origin: Origin, *, task: str, specification: str) -> LineModel:
     """Return the model that a line began with, as it was after entry `origin.cut_seq`.
 
     Raises:
-        ReleaseUnusable: if the artifact is gone, damaged, or no such model of that task.
+        ReleaseUnusable: if the artifact is gone, damaged, or no such model of that line of that task.
     """
     if origin.artifact is None:
+        if line != FIRST_LINE:
+            raise ReleaseUnusable(f"{FIRST_LINE} alone began without an artifact")
         if origin.cut_seq != 0:
             raise ReleaseUnusable(f"it began at entry {origin.cut_seq} without an artifact")
         return LineModel(task, 0, build(specification))
@@ -79,6 +82,9 @@ def open_line(artifacts: ArtifactFolder, origin: Origin, *, task: str, specifica
         raise ReleaseUnusable(
             f"artifact {origin.artifact.address} holds task {held.task} at seq {held.seq}, not {task} at {origin.cut_seq}"
         )
+    if held.line != line:
+        # A prediction names the line and the seq: under one name there is one model.
+        raise ReleaseUnusable(f"artifact {origin.artifact.address} holds line {held.line}, not {line}")
     return LineModel(task, held.seq, held.model)
 
 
@@ -98,7 +104,7 @@ def _opened(artifacts: ArtifactFolder, artifact: Artifact, specification: str) -
     return held
 
 
-def build_line(reader: ModelLogReader, artifacts: ArtifactFolder, origin: Origin, *, new: Replica, up_to_seq: int) -> TextModel:
+def build_line(reader: ModelLogReader, artifacts: ArtifactFolder, line: str, origin: Origin, *, new: Replica, up_to_seq: int) -> TextModel:
     """Return the model of a line as it is after entry `up_to_seq`: what it began with, then the labels of the entries after that.
 
     Args:
@@ -111,9 +117,9 @@ def build_line(reader: ModelLogReader, artifacts: ArtifactFolder, origin: Origin
     """
     if origin.cut_seq > up_to_seq:
         raise ReleaseUnusable(f"it began after entry {origin.cut_seq}, not before {up_to_seq}")
-    line = open_line(artifacts, origin, task=new.task, specification=new.model.specification)
-    if line.seq < up_to_seq:
-        line.catch_up(reader, up_to_seq=up_to_seq)
-    if line.seq != up_to_seq:
-        raise ModelUnavailable(f"task {new.task}: the model log ends at entry {line.seq}, the line is wanted at {up_to_seq}")
-    return line.model
+    built = open_line(artifacts, line, origin, task=new.task, specification=new.model.specification)
+    if built.seq < up_to_seq:
+        built.catch_up(reader, up_to_seq=up_to_seq)
+    if built.seq != up_to_seq:
+        raise ModelUnavailable(f"task {new.task}: the model log ends at entry {built.seq}, the line is wanted at {up_to_seq}")
+    return built.model

@@ -82,7 +82,7 @@ def _brought(replica: Replica, entry: AnyLogEntry, reader: ModelLogReader, artif
     if not isinstance(entry, ReleaseEntry | RollbackEntry) or replica.holds(entry.line) or entry.seq != replica.seq + 1:
         return None
     try:
-        return build_line(reader, artifacts, entry.origin, new=replica, up_to_seq=entry.seq - 1)
+        return build_line(reader, artifacts, entry.line, entry.origin, new=replica, up_to_seq=entry.seq - 1)
     except ReleaseUnusable as error:
         log.error(  # noqa: TRY400 - the reason says it all, a traceback nothing
             "task %s: line %s came in with entry %d and cannot be had: %s. %s goes on serving here",

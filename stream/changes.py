@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from online_model.changes import entry_for, entry_of, needs_model, objection, refusal, repair
+from online_model.changes import entry_for, entry_of, needs_model, objection, refusal, repair, target_of
 from online_model.models import TextModel
 from online_model.replica import Replica
 from online_model.trials import TrialRules, decide
@@ -17,9 +17,9 @@ from store.connect import KafkaUnavailable
 from store.lines import LineModel
 from stream.commands import Asked
 
-BuildLine = Callable[[Settings, str, Origin, int, threading.Event], TextModel]
-"""Returns the model of a line of a task, given its origin, as it is after a certain entry; that one may not be committed yet, and is
-waited for until the event is set. What is wrong with the line, it raises."""
+BuildLine = Callable[[Settings, str, str, Origin, int, threading.Event], TextModel]
+"""Returns the model of a line of a task, given both names and the line's origin, as it is after a certain entry; that one may not be
+committed yet, and is waited for until the event is set. What is wrong with the line, it raises."""
 
 
 MOST_WAITING = 100
@@ -100,18 +100,18 @@ class Changes:
         if objection(replica, command) is not None or command.origin is None or not needs_model(replica, command):
             return Change(entry_for(replica, command, now))
         if self._building is None:
-            self._building = self._begin(replica, command.origin)
+            self._building = self._begin(replica, target_of(replica, command) or "", command.origin)
         try:
             line = self._building.take()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the line, the one that serves goes on
             return Change(refusal(replica, command, f"{type(error).__name__}: {error}", now))
         return None if line is None else Change(entry_for(replica, command, now), line.model)
 
-    def _begin(self, replica: Replica, origin: Origin) -> Building[LineModel]:
+    def _begin(self, replica: Replica, line: str, origin: Origin) -> Building[LineModel]:
         closed = threading.Event()
 
         def build() -> LineModel:
             seq = replica.seq
-            return LineModel(replica.task, seq, self._build(self._settings, replica.task, origin, seq, closed))
+            return LineModel(replica.task, seq, self._build(self._settings, replica.task, line, origin, seq, closed))
 
         return Building(f"line of task {replica.task}", build, LineModel.apply, closed=closed, retry=(KafkaUnavailable,))

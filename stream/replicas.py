@@ -36,7 +36,7 @@ class NotWanted(Exception):
     """Whoever asked for it does not wait any more."""
 
 
-def line_from_log(settings: Settings, task: str, origin: Origin, up_to_seq: int, closed: threading.Event) -> TextModel:
+def line_from_log(settings: Settings, task: str, line: str, origin: Origin, up_to_seq: int, closed: threading.Event) -> TextModel:
     """Return the model of a line as it is after entry `up_to_seq`, from its artifact and the log in Kafka.
 
     That entry may just have been written by the caller's own job: it is waited for until it is committed.
@@ -51,7 +51,7 @@ def line_from_log(settings: Settings, task: str, origin: Origin, up_to_seq: int,
         if closed.wait(_COMMIT_LOOK_S):
             raise NotWanted
     new = Replica.configured(settings, task)
-    return build_line(reader, ArtifactFolder(settings.artifacts), origin, new=new, up_to_seq=up_to_seq)
+    return build_line(reader, ArtifactFolder(settings.artifacts), line, origin, new=new, up_to_seq=up_to_seq)
 
 
 def _is_committed(reader: ModelLogReader, task: str, seq: int) -> bool:

@@ -145,7 +145,7 @@ def test_a_better_candidate_is_released_from_the_log_and_its_data_can_be_had_aga
     rows = [LabelledText(one.text, one.label, 1.0, one.time) for one in labels(LABELS - HELD_OUT)[WRONG:]]
     assert manifest.data.fingerprint == fingerprint(rows)
     new = Replica.configured(settings, "default")
-    model = build_line(reader(settings), ArtifactFolder(settings.artifacts), manifest.origin, new=new, up_to_seq=LABELS)
+    model = build_line(reader(settings), ArtifactFolder(settings.artifacts), manifest.line, manifest.origin, new=new, up_to_seq=LABELS)
     assert model.specification == new.model.specification
     report = Path(result["report"])
     assert "<html" in report.read_text()

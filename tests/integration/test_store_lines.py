@@ -75,10 +75,10 @@ def new() -> Replica:
     return Replica(TASK, memory_mib=1)
 
 
-def trained(labels: int, *, task: str = TASK, model: str = "softmax?memory_mib=1") -> bytes:
+def trained(labels: int, *, task: str = TASK, line: str = LINE, model: str = "softmax?memory_mib=1") -> bytes:
     """Return a release's model, which has learned something else than the log."""
     replica = Replica(task, model=model)
-    replica.line, replica.seq = "unnamed", labels
+    replica.line, replica.seq = line, labels
     for number in range(20):
         replica.model.learn_one(f"what it was trained with {number}", "ab"[number % 2])
     return replica.snapshot()
@@ -129,7 +129,7 @@ def test_a_loaded_replica_holds_the_lines_that_came_in(log: Log, reader: ModelLo
     artifacts.delete(f"{TASK}.releases/{LINE}.safetensors")
     again = load_replica(reader, artifacts, new())
     assert (again.seq, again.line, again.missing) == (49, LINE, frozenset())
-    base = build_line(reader, artifacts, Origin(), new=new(), up_to_seq=49)
+    base = build_line(reader, artifacts, "base", Origin(), new=new(), up_to_seq=49)
     assert again.fingerprint("base") == base.fingerprint()
 
 
@@ -145,7 +145,7 @@ def test_a_release_whose_artifact_is_gone_leaves_the_line_that_served(
         loaded = load_replica(reader, artifacts, new())
     assert "cannot be had" in caplog.text
     assert (loaded.seq, loaded.line, loaded.champion, loaded.missing) == (45, "base", LINE, frozenset({LINE}))
-    base = build_line(reader, artifacts, Origin(), new=new(), up_to_seq=45)
+    base = build_line(reader, artifacts, "base", Origin(), new=new(), up_to_seq=45)
     assert loaded.fingerprint() == base.fingerprint()
     entry = changes.repair(loaded, 5)
     assert isinstance(entry, RollbackEntry)
@@ -162,7 +162,7 @@ def test_a_rollback_to_a_line_that_is_not_held_builds_it(log: Log, reader: Model
     assert resumed.apply(dropped)
     assert resumed.line == "base"
     loaded = load_replica(reader, artifacts, new())
-    assert loaded.fingerprint() == build_line(reader, artifacts, Origin(), new=new(), up_to_seq=47).fingerprint()
+    assert loaded.fingerprint() == build_line(reader, artifacts, "base", Origin(), new=new(), up_to_seq=47).fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,8 @@ def test_a_rollback_to_a_line_that_is_not_held_builds_it(log: Log, reader: Model
         (None, b"rubbish", "no safetensors file"),
         (None, trained(9), "at seq 9, not default at 10"),
         (None, trained(10, task="other"), "holds task other"),
+        (None, trained(10, line="r9-other"), f"holds line r9-other, not {LINE}"),
+        (Origin(), b"", "base alone began without an artifact"),
         (None, trained(10, model="softmax?memory_mib=2"), "its model is softmax.*memory_mib=2"),
         (Origin(artifact=Artifact(address="gone", sha256="00", size_bytes=1), cut_seq=10), b"", "not in"),
         (Origin(artifact=Artifact(address="../etc/passwd", sha256="00", size_bytes=1), cut_seq=10), b"", "relative path"),
@@ -184,17 +186,17 @@ def test_what_is_no_line_is_refused_with_the_reason(
     log.append([label(seq) for seq in range(1, 21)])
     stored = put(artifacts, data)
     with pytest.raises(ReleaseUnusable, match=reason):
-        build_line(reader, artifacts, origin or stored, new=new(), up_to_seq=20)
+        build_line(reader, artifacts, LINE, origin or stored, new=new(), up_to_seq=20)
 
 
 def test_a_line_is_not_built_beyond_the_log(log: Log, reader: ModelLogReader, artifacts: ArtifactFolder) -> None:
     log.append([label(seq) for seq in range(1, 21)])
     with pytest.raises(ModelUnavailable, match="ends at entry 20"):
-        build_line(reader, artifacts, Origin(), new=new(), up_to_seq=21)
+        build_line(reader, artifacts, "base", Origin(), new=new(), up_to_seq=21)
     expected = build("softmax?memory_mib=1")
     for seq in range(1, 16):
         expected.learn_one(label(seq).text, label(seq).label)
-    assert build_line(reader, artifacts, Origin(), new=new(), up_to_seq=15).fingerprint() == expected.fingerprint()
+    assert build_line(reader, artifacts, "base", Origin(), new=new(), up_to_seq=15).fingerprint() == expected.fingerprint()
 
 
 def test_history_says_who_served_when(log: Log, reader: ModelLogReader, artifacts: ArtifactFolder) -> None:

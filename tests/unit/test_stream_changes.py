@@ -59,7 +59,7 @@ class Builder:
         self.problems: list[Exception] = []
         self.built = 0
 
-    def __call__(self, _settings: Settings, _task: str, _origin: Origin, up_to_seq: int, _closed: threading.Event) -> TextModel:
+    def __call__(self, _settings: Settings, _task: str, _line: str, _origin: Origin, up_to_seq: int, _closed: threading.Event) -> TextModel:
         assert self.may_build.wait(30)
         if self.problems:
             raise self.problems.pop(0)
