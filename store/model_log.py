@@ -45,7 +45,9 @@ def load_replica(
             raise ModelUnavailable(f"task {task}: the start of {reader.topic} was deleted and no snapshot is left; restore one of them")
         replica = new
     replica.drift = replica.drift.with_detector(new.drift.detector)
-    return catch_up(replica, reader, artifacts, start=start, up_to_seq=up_to_seq)
+    catch_up(replica, reader, artifacts, start=start, up_to_seq=up_to_seq)
+    replica.drift.prepare()
+    return replica
 
 
 def catch_up(

@@ -11,6 +11,7 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from online_model.drift import DriftMonitor
 from online_model.replica import Replica
 from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry
 from schemas.parsing import encode
@@ -150,6 +151,25 @@ def test_snapshots_newest_first(log: Log, reader: ModelLogReader, artifacts: Art
     with closing(reader.snapshots(TASK)) as found:
         assert [entry for _, entry in found] == snapshots[::-1]
     assert reader.newest_snapshot(NEIGHBOUR) is None
+
+
+def test_what_a_load_can_do_is_not_left_to_the_first_label(
+    log: Log, reader: ModelLogReader, artifacts: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The detector of drift is fed with thousands of outcomes: 40 ms of the thread that serves, if nothing came after the snapshot."""
+    fed: list[DriftMonitor] = []
+    feed = DriftMonitor._rebuilt
+
+    def noted(monitor: DriftMonitor) -> object:
+        fed.append(monitor)
+        return feed(monitor)
+
+    entries = with_snapshots(log, artifacts, labels=10, every=10)
+    monkeypatch.setattr(DriftMonitor, "_rebuilt", noted)
+    loaded = load(reader, artifacts)
+    assert fed == [loaded.drift]
+    loaded.apply(label(len(entries) + 1))
+    assert len(fed) == 1
 
 
 def test_a_loaded_replica_equals_one_that_saw_all(log: Log, reader: ModelLogReader, artifacts: ArtifactFolder) -> None:

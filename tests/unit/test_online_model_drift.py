@@ -94,6 +94,7 @@ def test_memory_is_bounded() -> None:
 
 def test_none_watches_nothing() -> None:
     monitor = DriftMonitor("none")
+    monitor.prepare()
     assert watched(monitor, outcomes((1000, 0.0), (1000, 1.0))) == []
     assert monitor.stored() == Watch("none", "", 0, None)
 
