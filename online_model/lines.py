@@ -12,7 +12,7 @@ from schemas.records import Role, Trial
 
 FIRST_LINE = "base"
 MOST_WATCHED = 3
-"""Lines that are watched at a time; each costs two predictions and a lesson a label, and the memory of a model."""
+"""Lines that are watched at a time; each costs a prediction and a lesson a label, and the memory of a model."""
 
 
 class Watched(msgspec.Struct, kw_only=True):
