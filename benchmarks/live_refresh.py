@@ -119,8 +119,11 @@ class _Refreshes:
         environment = {**os.environ, **as_environment(self._settings)}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         print(f"  refresh at seq {seq}: {time.monotonic() - began:.0f} s, exit code {ended.returncode}", flush=True)
-        for line in (ended.stdout + ended.stderr).strip().splitlines()[-4:]:
-            print(f"    {line}", flush=True)
+        if ended.stdout.startswith("{"):
+            told = msgspec.json.decode(ended.stdout)
+            print(f"    {told['verdict']}: {told['line']}: " + "\n      ".join(told["reasons"]), flush=True)
+        else:
+            print(ended.stdout + ended.stderr, flush=True)
 
 
 def _read(settings: Settings, report: Report) -> Served:
