@@ -174,19 +174,28 @@ def _supported(only_champion: int, only_challenger: int, p_values: tuple[float, 
 
 
 def _classes(comparison: Comparison, settings: RefreshSettings) -> list[_Check]:
+    """No class may fall by more than an amount, unless that is what chance does to so few labels often enough."""
     checks = []
     for name, before in comparison.champion.per_class.items():
         after = comparison.challenger.per_class.get(name)
-        if before.support < settings.gate_class_support or after is None:
+        if before.support < settings.gate_class_support or after is None or before.f1 - after.f1 <= settings.gate_class_fall:
             continue
-        fall = before.f1 - after.f1
-        if fall > settings.gate_class_fall:
-            figures = f"from {_percent(before.f1)} to {_percent(after.f1)} ({before.support:,.0f} labels)"
+        p_value = _fall_by_chance(comparison, name)
+        if p_value <= settings.gate_class_error:
+            figures = f"from {_percent(before.f1)} to {_percent(after.f1)} ({before.support:,.0f} labels, p = {p_value:.2g})"
             checks.append((False, f"The F1 of class {name!r} falls {figures}: by more than {_points(settings.gate_class_fall)}."))
     if checks:
         return checks
-    least = settings.gate_class_support
-    return [(True, f"No class with at least {least} labels falls by more than {_points(settings.gate_class_fall)} of F1.")]
+    limits = f"by more than {_points(settings.gate_class_fall)} of F1 and more than chance explains"
+    return [(True, f"No class with at least {settings.gate_class_support} labels falls {limits}.")]
+
+
+def _fall_by_chance(comparison: Comparison, name: str) -> float:
+    """Return McNemar's p for the champion, on the labels that are of this class, or that one of the two took for it."""
+    concerned = [one for one in comparison.labels if name in (one.true, one.champion, one.challenger)]
+    only_champion = sum(one.champion == one.true != one.challenger for one in concerned)
+    only_challenger = sum(one.challenger == one.true != one.champion for one in concerned)
+    return mcnemar(only_challenger, only_champion)
 
 
 def _cases(results: Sequence[CaseResult]) -> list[_Check]:

@@ -31,6 +31,7 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         gate_error: the probability that a challenger that is no better passes the tests by chance.
         gate_class_fall: by how much the F1 of any class may fall.
         gate_class_support: … of which so many labels at least were seen.
+        gate_class_error: a class has not fallen where chance alone does as much with a probability above this.
         cases: file of behavioural cases (docs/refresh.md); empty for none.
         mode: what a release is brought in for: to serve at once, as shadow, or to serve a share of the events.
         share: that share, in mode `split`.
@@ -56,6 +57,7 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     gate_error: Probability = 0.05
     gate_class_fall: Part = 0.05
     gate_class_support: Positive = 20
+    gate_class_error: Probability = 0.1
     cases: str = ""
     mode: Mode = "serve"
     share: Share = 0.1
