@@ -19,14 +19,17 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
-from scipy.stats import binomtest
 
+from batch_model.gate import mcnemar, paired_t
+from online_model.frozen import answer
+from online_model.prequential import score
 from online_model.replica import Replica
 from schemas.log import AnyChange, AnyLogEntry, LabelEntry
 from schemas.parsing import record_parser
-from schemas.records import Prediction
+from schemas.records import Prediction, Served
 from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
 from stack.embedded import Stack
@@ -42,20 +45,20 @@ TASK = "default"
 PORTS = dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0)
 
 
-class Served(msgspec.Struct):
+class Run(msgspec.Struct):
     """What one run served.
 
     Attributes:
         report: the run's report.
         predictions: the committed predictions, by the number of their event.
         changes: the changes in the model log.
-        without: for each event, the label that the first line would have served.
+        without: for each event, what the first line would have served.
     """
 
     report: Report
     predictions: dict[int, Prediction]
     changes: list[AnyChange]
-    without: dict[int, str | None]
+    without: dict[int, Served]
 
 
 def main(arguments: list[str]) -> None:
@@ -75,7 +78,7 @@ def main(arguments: list[str]) -> None:
         _tell(rows, served_by_run(rows, plan, refresh_labels=args.refresh_labels))
 
 
-def served_by_run(rows: list[Row], plan: Plan, *, refresh_labels: int) -> Served:
+def served_by_run(rows: list[Row], plan: Plan, *, refresh_labels: int) -> Run:
     """Run the rows through a stack of their own, with a refresh after each `refresh_labels` labels."""
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         stack = Stack(Path(folder), {}, ports=PORTS)
@@ -129,7 +132,7 @@ class _Refreshes:
             print(ended.stdout + ended.stderr, flush=True)
 
 
-def _read(settings: Settings, report: Report) -> Served:
+def _read(settings: Settings, report: Report) -> Run:
     parse = record_parser(Prediction)
     predictions: dict[int, Prediction] = {}
     for batch in read_committed(settings.kafka, settings.topic_prefix + Topic.PREDICTIONS):
@@ -138,30 +141,30 @@ def _read(settings: Settings, report: Report) -> Served:
             predictions[int(prediction.event_id.rpartition("-")[2])] = prediction
     entries = list(ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG).entries(TASK))
     changes = [entry for entry in entries if isinstance(entry, AnyChange)]
-    return Served(report, predictions, changes, _by_first_line(settings, predictions, entries))
+    return Run(report, predictions, changes, _by_first_line(settings, predictions, entries))
 
 
-def _by_first_line(settings: Settings, predictions: dict[int, Prediction], entries: list[AnyLogEntry]) -> dict[int, str | None]:
+def _by_first_line(settings: Settings, predictions: dict[int, Prediction], entries: list[AnyLogEntry]) -> dict[int, Served]:
     """Return what the first line says of each event, as it was after the entry that the event's prediction names."""
     model = Replica.configured(settings, TASK).model
     due = deque(sorted(predictions, key=lambda number: predictions[number].model.seq))
-    said: dict[int, str | None] = {}
+    said: dict[int, Served] = {}
     for entry in [*entries, None]:
         while due and (entry is None or predictions[due[0]].model.seq < entry.seq):
             number = due.popleft()
-            said[number] = next(iter(model.predict_top(predictions[number].text, 1)), None)
+            said[number] = answer(model, predictions[number].text, top=settings.proba_top)
         if isinstance(entry, LabelEntry):
             model.learn_one(entry.text, entry.label, entry.weight)
     return said
 
 
-def _tell(rows: list[Row], served: Served) -> None:
+def _tell(rows: list[Row], served: Run) -> None:
     for entry in served.changes:
         print(f"  entry {entry.seq}: {type(entry).__name__} {entry.line} by {entry.by}: {entry.why}")
     report = served.report
     print(f"  {report.predictions} predictions, {report.missing_predictions} missing, {report.duplicate_predictions} twice")
     first = {n: p for n, p in served.predictions.items() if p.model.line == "base"}
-    differ = sum(p.label != served.without[n] for n, p in first.items())
+    differ = sum((p.label, p.proba) != (served.without[n].label, served.without[n].proba) for n, p in first.items())
     print(f"  {len(first)} were served by the first line; {differ} of them come out otherwise when they are repeated")
     labelled = [n for n in sorted(served.predictions) if rows[n].label is not None]
     released = min((n for n in labelled if n not in first), default=len(rows))
@@ -169,18 +172,21 @@ def _tell(rows: list[Row], served: Served) -> None:
     _print_pairs("since the first release", rows, [n for n in labelled if n >= released], served)
 
 
-def _print_pairs(name: str, rows: list[Row], numbers: list[int], served: Served) -> None:
+def _print_pairs(name: str, rows: list[Row], numbers: list[int], served: Run) -> None:
     if not numbers:
         print(f"  {name}: none")
         return
-    without = [served.without[n] == rows[n].label for n in numbers]
-    with_them = [served.predictions[n].label == rows[n].label for n in numbers]
+    pairs = [(score(str(rows[n].label), served.without[n]), score(str(rows[n].label), served.predictions[n])) for n in numbers]
+    without, with_them = ([pair[side].correct for pair in pairs] for side in (0, 1))
     only_without = sum(a and not b for a, b in zip(without, with_them, strict=True))
     only_with = sum(b and not a for a, b in zip(without, with_them, strict=True))
-    p = binomtest(only_with, only_without + only_with, alternative="greater").pvalue if only_without + only_with else 1.0
+    p = mcnemar(only_without, only_with)
     shares = [sum(right) / len(numbers) for right in (with_them, without)]
     print(
         f"  {name}: {len(numbers)}; served right with refreshes {shares[0]:.2%}, without {shares[1]:.2%}; "
         f"only with {only_with}, only without {only_without}, p {p:.2g} (exact McNemar, one-sided)",
         flush=True,
     )
+    losses = [[pair[side].log_loss for pair in pairs] for side in (0, 1)]
+    p = paired_t(losses[0], losses[1])
+    print(f"    log loss with {fmean(losses[1]):.4f}, without {fmean(losses[0]):.4f}, p {p:.2g} (paired t-test, one-sided)", flush=True)
