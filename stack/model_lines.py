@@ -16,7 +16,7 @@ from schemas.topics import Topic
 from stack.errors import StackError
 from stack.model_api import NoLine
 from store.artifacts import ArtifactFolder
-from store.commands import send
+from store.commands import InvalidCommand, send
 from store.connect import KafkaUnavailable, RedisUnavailable, connect_redis
 from store.follow import Follower
 from store.model_feed import TaskLog, TaskLogs
@@ -126,8 +126,12 @@ class ModelLines:
         Raises:
             KafkaUnavailable: if it cannot be sent.
             NoAnswer: if none comes in time.
+            StackError: if it breaks a rule of its record.
         """
-        send(self.settings, command)
+        try:
+            send(self.settings, command)
+        except InvalidCommand as error:
+            raise StackError(str(error)) from error
         said, deadline = Said(), time.monotonic() + timeout_s
         while (answer := self.log.answer_to(command.command_id)) is None:
             if time.monotonic() > deadline:

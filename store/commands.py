@@ -8,7 +8,7 @@ from contextlib import closing
 from kafka.errors import KafkaError
 
 from schemas.log import AnyChange, Command
-from schemas.parsing import encode
+from schemas.parsing import RejectRecord, encode, parse_command
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.connect import connect_producer, kafka_unavailable
@@ -23,16 +23,26 @@ class NoAnswer(Exception):
     """The learner has not answered a command in time: it may still do so. Whether it runs says `millrace status`."""
 
 
+class InvalidCommand(ValueError):
+    """A command that the learner would not even answer: it would become a dead letter."""
+
+
 def send(settings: Settings, command: Command) -> None:
     """Hand a command to the learner; it is kept by the broker when this returns.
 
     Raises:
+        InvalidCommand: if it breaks a rule of its record.
         KafkaUnavailable: if the broker does not take it.
     """
+    try:
+        value = encode(command)
+        parse_command(value, tasks=settings.tasks)
+    except (RejectRecord, UnicodeEncodeError) as error:
+        raise InvalidCommand(f"the command cannot be sent: {error}") from error
     with closing(connect_producer(settings.kafka)) as producer:
         try:
             topic = settings.topic_prefix + Topic.MODEL_COMMANDS
-            producer.send(topic, encode(command), key=command.task.encode()).get(_SENT_S)
+            producer.send(topic, value, key=command.task.encode()).get(_SENT_S)
         except KafkaError as error:
             raise kafka_unavailable(settings.kafka, error) from error
 

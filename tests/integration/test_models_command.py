@@ -105,6 +105,13 @@ def test_nobody_answers(settings: Settings, capsys: pytest.CaptureFixture[str]) 
     assert "`millrace models show base`" in said
 
 
+def test_what_the_learner_would_not_answer_is_not_sent(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "promote", "base", "--why", "x" * 5000]) == 2
+    assert "`$.why`" in capsys.readouterr().err
+    assert main(["models", "promote", "base", "--by", "\udcff"]) == 2
+    assert "cannot be sent" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wrong", [["promote", "No.pe"], ["split", "base"], ["split", "base", "--share", "2"], ["at", "soon"], []])
 def test_wrong_arguments(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
