@@ -225,13 +225,17 @@ def test_a_task_without_releases_has_no_aliases_to_move(place: Place, recorded: 
     assert Registry(place, "millrace").sync("another", {"base": "serves"})
 
 
-def test_a_server_takes_the_same(server: tuple[str, Path], outcome: Outcome, tmp_path: Path) -> None:
+def test_a_server_takes_the_same(
+    server: tuple[str, Path], outcome: Outcome, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     address, _ = server
     registry = Registry(Place(address), "over-http")
     made = another(outcome, "r9-cccc")
     model = os.urandom(100_000)
+    capfd.readouterr()
     found = registry.record(made, page(made), model)
     assert found is not None
+    assert capfd.readouterr().out == "", "standard output belongs to the result of the refresh, which the worker reads"
     assert registry.sync("default", {"base": "former", "r9-cccc": "serves"})
     client = connect(Place(address))
     version = client.get_model_version_by_alias("over-http-default", "champion")
