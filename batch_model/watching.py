@@ -5,6 +5,7 @@ from __future__ import annotations
 from kafka.consumer.fetcher import ConsumerRecord
 
 from batch_model.triggers import Seen
+from schemas.log import ReleaseEntry
 from schemas.parsing import record_parser
 from schemas.records import Quality
 from schemas.settings import Settings
@@ -50,6 +51,10 @@ class Watching:
             window=quality.window.accuracy if quality and is_full else None,
             overall=quality.overall.accuracy if quality and quality.overall.labels else None,
         )
+
+    def released(self, task: str) -> frozenset[str]:
+        """Return the lines that have come in, to serve or to be watched."""
+        return frozenset(change.line for change in self._logs.tasks[task].changes if isinstance(change, ReleaseEntry))
 
     def _take(self, topic: str, records: list[ConsumerRecord]) -> None:
         if topic != self._quality_topic:

@@ -225,9 +225,7 @@ def test_a_task_without_releases_has_no_aliases_to_move(place: Place, recorded: 
     assert Registry(place, "millrace").sync("another", {"base": "serves"})
 
 
-def test_a_server_takes_the_same(
-    server: tuple[str, Path], outcome: Outcome, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_takes_the_same(server: tuple[str, Path], outcome: Outcome, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     address, _ = server
     registry = Registry(Place(address), "over-http")
     made = another(outcome, "r9-cccc")
