@@ -5,6 +5,7 @@ log → champion → training → fold → gate → release → command → answ
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 import uuid
@@ -142,13 +143,14 @@ class Refresh:
         """Return the labels, what of them is trained on, and the plan: that of a refresh that was killed, if it still holds."""
         labels = read_labels(self.champions.reader, self.task, progress=lambda n: self.stages.detail(f"{n:,} labels"))
         window = Window(labels=self.refresh.window_labels, ms=self.refresh.window_s * 1000)
-        said = msgspec.json.encode(
-            [self.refresh, self.settings.model, self.settings.model_memory_mib, self.asked.drill == SHUFFLE]
-        ).decode()
+        # A digest: the address of the registry may hold a password.
+        said = hashlib.sha256(
+            msgspec.json.encode([self.refresh, self.settings.model, self.settings.model_memory_mib, self.asked.drill == SHUFFLE])
+        ).hexdigest()
         before = self.folder.unfinished()
-        if before is not None and (before.champion, before.settings) == (champion, said) and before.cut_seq < labels.last_seq:
-            data = from_log(labels, before.cut_seq, window)
-            if data.spec.fingerprint == before.fingerprint:
+        if before is not None and (before.champion, before.settings) == (champion, said):
+            data = _taken_up(labels, before, window)
+            if data is not None:
                 self.stages.detail(f"going on with the refresh to entry {before.cut_seq} that did not come to its end")
                 return labels, self._drilled(data), before
         cut = self._cut(labels)
@@ -259,6 +261,17 @@ def shuffled(rows: Sequence[LabelledText], seed: int) -> list[LabelledText]:
     labels = [row.label for row in rows]
     random.Random(seed).shuffle(labels)  # noqa: S311 - a drill that can be repeated, no secret
     return [msgspec.structs.replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+
+
+def _taken_up(labels: LogLabels, plan: Plan, window: Window) -> Dataset | None:
+    """Return the data of a plan, None if the log does not give them any more: it may have been replaced, or its start deleted."""
+    if plan.cut_seq >= labels.last_seq:
+        return None
+    try:
+        data = from_log(labels, plan.cut_seq, window)
+    except DataError:
+        return None
+    return data if data.spec.fingerprint == plan.fingerprint else None
 
 
 def _must_fold(fitted: Fitted) -> None:

@@ -16,10 +16,13 @@ import pytest
 
 from batch_model.__main__ import main
 from batch_model.challenger import flat
-from batch_model.data import DataError
+from batch_model.data import DataError, Taught, Window
 from batch_model.flags import STAGES
 from batch_model.folder import AlreadyRefreshing, Plan, RefreshFolder, refresh_root
+from batch_model.log_data import LogLabels, from_log
 from batch_model.offline import specification_of
+from batch_model.refresh import _taken_up
+from batch_model.rows import LabelledText
 from batch_model.stages import Stages
 from online_model.replica import Replica
 from schemas.refresh_settings import RefreshSettings
@@ -69,6 +72,27 @@ def test_one_refresh_of_a_task_and_others_of_other_tasks(tmp_path: Path) -> None
         RefreshFolder(tmp_path, "a").alone().__enter__()
     with RefreshFolder(tmp_path, "a").alone():
         pass
+
+
+def test_a_user_without_a_name_can_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")  # as of Python 3.11, in a container with a number for a user
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    with RefreshFolder(tmp_path, "a").alone(), pytest.raises(AlreadyRefreshing, match="of uid "):
+        RefreshFolder(tmp_path, "a").alone().__enter__()
+
+
+def test_a_plan_whose_data_the_log_does_not_give_any_more_is_not_taken_up() -> None:
+    taught = [Taught(seq, f"e{seq}", LabelledText(f"text {seq}", "a" if seq < 5 else "b", 1.0, seq)) for seq in range(1, 9)]
+    labels, window = LogLabels("default", 1, 8, taught), Window()
+    known = from_log(labels, 6, window).spec.fingerprint
+    taken = _taken_up(labels, msgspec.structs.replace(plan(6), fingerprint=known), window)
+    assert taken is not None
+    assert len(taken.rows) == 6
+    assert _taken_up(labels, plan(6), window) is None, "other data"
+    assert _taken_up(labels, plan(3), window) is None, "one class only: a refresh that begins anew may have more"
+    assert _taken_up(labels, plan(8), window) is None, "nothing left for the gate"
 
 
 def test_a_lock_says_who_holds_it_and_goes_with_its_process(tmp_path: Path) -> None:
