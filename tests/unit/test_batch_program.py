@@ -74,6 +74,17 @@ def test_one_refresh_of_a_task_and_others_of_other_tasks(tmp_path: Path) -> None
         pass
 
 
+def test_a_folder_that_cannot_be_used_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MILLRACE_REFRESH_FOLDER", str(tmp_path))
+    (tmp_path / "default.lock").mkdir()
+    assert main(["refresh"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("millrace: ")
+    assert str(tmp_path / "default.lock") in said
+
+
 def test_a_user_without_a_name_can_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")  # as of Python 3.11, in a container with a number for a user
