@@ -36,6 +36,7 @@ from schemas.log import AnyChange, Command, RefusalEntry
 from schemas.manifest import Gate, Manifest
 from schemas.refresh_settings import RefreshSettings
 from schemas.settings import Settings
+from schemas.topics import Topic
 from store.commands import await_answer, send
 from store.releases import ReleaseFolder
 
@@ -81,7 +82,7 @@ class Refresh:
     ) -> None:
         self.settings, self.refresh, self.task, self.asked, self.cases = settings, refresh, task, asked, cases
         self.folder, self.stages = folder, stages
-        self.champions = Champions(settings, task)
+        self.champions: Champions
 
     def run(self) -> Outcome:
         """Do it, and return what came of it.
@@ -92,8 +93,9 @@ class Refresh:
             KafkaUnavailable, ModelUnavailable: if the log cannot be read.
             NoAnswer: if the learner says nothing to the command.
         """
-        champion = self.champions.line.line
-        with self.stages.stage("log", f"reading the labels of {self.champions.reader.topic}"):
+        with self.stages.stage("log", f"reading the labels of {self.settings.topic_prefix}{Topic.MODEL_LOG}"):
+            self.champions = Champions(self.settings, self.task)
+            champion = self.champions.line.line
             labels, data, plan = self._data(champion)
         after = labels.after(plan.cut_seq)
         made = self._trained(data, plan, [one.row for one in after])

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from itertools import islice
 from pathlib import Path
@@ -128,6 +129,17 @@ def test_a_lock_says_who_holds_it_and_goes_with_its_process(tmp_path: Path) -> N
 def test_where_refreshes_lie() -> None:
     assert refresh_root(Settings(artifacts="/data/artifacts"), RefreshSettings()) == Path("/data/refresh")
     assert refresh_root(Settings(), RefreshSettings(folder="/elsewhere")) == Path("/elsewhere")
+
+
+def test_a_stage_that_says_nothing_is_heard_of_every_two_seconds() -> None:
+    said: list[str] = []
+    stages = Stages("a", said.append)
+    with stages.stage("answer", "waiting"):
+        time.sleep(2.8)
+    assert [line.split("  a  ")[1] for line in said if "so far" in line] == ["answer: going on, 2 s so far"]
+    with pytest.raises(DataError), stages.stage("log", "reading"):
+        raise DataError("none")
+    assert [thread.name for thread in threading.enumerate() if thread.name == "stage"] == []
 
 
 def test_stages_are_told_with_their_times() -> None:
