@@ -10,7 +10,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,7 +22,7 @@ from batch_model.fit import Fitted, fit
 from batch_model.flags import SHUFFLE
 from batch_model.folder import Plan, RefreshFolder
 from batch_model.gate import Comparison, pass_gate
-from batch_model.log_data import LogLabels, choose_cut, from_log, read_labels
+from batch_model.log_data import LogLabels, choose_cut, from_log, given_again, read_labels
 from batch_model.memory import peak_mib
 from batch_model.offline import told
 from batch_model.outcome import Outcome, Variant, Verdict
@@ -151,7 +151,7 @@ class Refresh:
         ).hexdigest()
         before = self.folder.unfinished()
         if before is not None and (before.champion, before.settings) == (champion, said):
-            data = _taken_up(labels, before, window)
+            data = given_again(labels, before.cut_seq, before.fingerprint, window)
             if data is not None:
                 self.stages.detail(f"going on with the refresh to entry {before.cut_seq} that did not come to its end")
                 return labels, self._drilled(data), before
@@ -191,18 +191,22 @@ class Refresh:
     def _sent(self, manifest: Manifest, gate: Gate, plan: Plan) -> AnyChange:
         """Send the command and return the learner's answer; a command that was sent before and answered is not sent again."""
         self.champions.history.update(self.champions.reader)
-        if (known := self._first_answer(plan)) is not None:
+        if (known := self._first_answer(plan, manifest.line)) is not None:
             return known
         command = self._command(manifest, gate, plan)
         with self.stages.stage("command", f"asking the learner to {command.do} {manifest.line}"):
             send(self.settings, command)
         with self.stages.stage("answer", f"waiting at most {self.refresh.answer_timeout_s} s for the learner"):
             answer = await_answer(self.settings, command, self.refresh.answer_timeout_s, history=self.champions.history)
-        return self._first_answer(plan) or answer
+        return self._first_answer(plan, manifest.line) or answer
 
-    def _first_answer(self, plan: Plan) -> AnyChange | None:
+    def _first_answer(self, plan: Plan, line: str) -> AnyChange | None:
         """Return the answer that counts: where a command was sent twice, since its refresh was killed between, the second is refused."""
-        return next((change for change in self.champions.history.changes if change.command_id == plan.command_id), None)
+        try:
+            return answer_to(plan.command_id, line, self.champions.history.changes)
+        except RefreshError:
+            self.folder.finish()
+            raise
 
     def _command(self, manifest: Manifest, gate: Gate, plan: Plan) -> Command:
         forced = "" if gate.passed else f"forced by {self.asked.by} although the gate said no: "
@@ -265,15 +269,19 @@ def shuffled(rows: Sequence[LabelledText], seed: int) -> list[LabelledText]:
     return [msgspec.structs.replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
 
 
-def _taken_up(labels: LogLabels, plan: Plan, window: Window) -> Dataset | None:
-    """Return the data of a plan, None if the log does not give them any more: it may have been replaced, or its start deleted."""
-    if plan.cut_seq >= labels.last_seq:
-        return None
-    try:
-        data = from_log(labels, plan.cut_seq, window)
-    except DataError:
-        return None
-    return data if data.spec.fingerprint == plan.fingerprint else None
+def answer_to(command_id: str, line: str, changes: Iterable[AnyChange]) -> AnyChange | None:
+    """Return the first change that answers a command, None if there is none yet.
+
+    Raises:
+        RefreshError: if it is about another line: a GPU does not train twice to the same bytes, and the first were sent before a kill.
+    """
+    found = next((change for change in changes if change.command_id == command_id), None)
+    if found is not None and found.line != line:
+        raise RefreshError(
+            f"the refresh that was taken up had sent {found.line}, which the log has answered (`millrace models show {found.line}`); "
+            f"trained again it came to {line}, which is not sent"
+        )
+    return found
 
 
 def _must_fold(fitted: Fitted) -> None:

@@ -20,9 +20,9 @@ from batch_model.challenger import flat
 from batch_model.data import DataError, Taught, Window
 from batch_model.flags import STAGES
 from batch_model.folder import AlreadyRefreshing, Plan, RefreshFolder, refresh_root
-from batch_model.log_data import LogLabels, from_log
+from batch_model.log_data import LogLabels, from_log, given_again
 from batch_model.offline import specification_of
-from batch_model.refresh import _taken_up
+from batch_model.refresh import RefreshError, answer_to
 from batch_model.rows import LabelledText
 from batch_model.stages import Stages
 from online_model.replica import Replica
@@ -32,6 +32,7 @@ from stack import refresh_command
 from stack.cli import main as millrace
 from stack.generator import generate
 from store.file_lock import FileLock, LockHeld
+from tests.integration.played_learner import release
 
 pytestmark = pytest.mark.unit
 
@@ -99,12 +100,20 @@ def test_a_plan_whose_data_the_log_does_not_give_any_more_is_not_taken_up() -> N
     taught = [Taught(seq, f"e{seq}", LabelledText(f"text {seq}", "a" if seq < 5 else "b", 1.0, seq)) for seq in range(1, 9)]
     labels, window = LogLabels("default", 1, 8, taught), Window()
     known = from_log(labels, 6, window).spec.fingerprint
-    taken = _taken_up(labels, msgspec.structs.replace(plan(6), fingerprint=known), window)
+    taken = given_again(labels, 6, known, window)
     assert taken is not None
     assert len(taken.rows) == 6
-    assert _taken_up(labels, plan(6), window) is None, "other data"
-    assert _taken_up(labels, plan(3), window) is None, "one class only: a refresh that begins anew may have more"
-    assert _taken_up(labels, plan(8), window) is None, "nothing left for the gate"
+    assert given_again(labels, 6, "another", window) is None, "other data"
+    assert given_again(labels, 3, known, window) is None, "one class only: a refresh that begins anew may have more"
+    assert given_again(labels, 8, known, window) is None, "nothing left for the gate"
+
+
+def test_an_answer_about_another_line_is_not_taken_for_this_one_s() -> None:
+    answered = msgspec.structs.replace(release(7, "r5-a", time_ms=1, mode="shadow"), command_id="c")
+    assert answer_to("c", "r5-a", [answered]) is answered
+    assert answer_to("d", "r5-a", [answered]) is None
+    with pytest.raises(RefreshError, match=r"r5-a.*trained again it came to r5-b"):
+        answer_to("c", "r5-b", [answered])
 
 
 def test_a_lock_says_who_holds_it_and_goes_with_its_process(tmp_path: Path) -> None:
