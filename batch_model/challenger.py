@@ -100,5 +100,6 @@ def gate_metrics(gate: Gate) -> Metrics:
         "only_champion": float(gate.only_champion),
         "only_challenger": float(gate.only_challenger),
         "p_value": gate.p_value,
+        "p_log_loss": gate.p_log_loss,
         "passed": float(gate.passed),
     }

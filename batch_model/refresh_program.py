@@ -48,6 +48,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     champion_accuracy: float
     challenger_accuracy: float
     p_value: float
+    p_log_loss: float
     data: str
     report: str
     seconds: float
@@ -153,6 +154,7 @@ def _tell(outcome: Outcome, report: Path, seconds: float, *, as_json: bool) -> N
             champion_accuracy=gate.champion.accuracy,
             challenger_accuracy=gate.challenger.accuracy,
             p_value=gate.p_value,
+            p_log_loss=gate.p_log_loss,
             data=manifest.data.fingerprint,
             report=str(report),
             seconds=seconds,

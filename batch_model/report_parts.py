@@ -88,22 +88,32 @@ def headline(outcome: Outcome) -> str:
 
 
 def paired_test(gate: Gate, error: float) -> str:
-    """Return what McNemar's test says, as a sentence; `error` is the probability of calling luck a win that the gate accepts."""
+    """Return what the two paired tests say, in sentences; `error` is the probability of calling luck a win that the gate accepts."""
     apart = gate.only_champion + gate.only_challenger
     if not apart:
-        return f"On each of the {gate.labels:,} labels both were right or both wrong: they cannot be told apart."
+        return (
+            f"On each of the {gate.labels:,} labels both were right or both wrong: they cannot be told apart. {_by_log_loss(gate, error)}"
+        )
     counts = (
         f"The two differ on {apart:,} of {gate.labels:,} labels: the challenger alone was right on {gate.only_challenger:,}, the champion "
         f"alone on {gate.only_champion:,}."
     )
     if gate.only_challenger <= gate.only_champion:
         return f"{counts} So nothing speaks for the challenger."
-    said = "in fewer than 1 of 10,000 such comparisons" if gate.p_value < 1e-4 else f"in {percent(gate.p_value, 2)} of such comparisons"
-    verdict = "more than luck" if gate.p_value <= error else "perhaps only luck"
+    verdict = "more than luck" if gate.p_value <= error / 2 else "perhaps only luck"
     return (
-        f"{counts} Of two equally good models one wins so clearly {said} (McNemar's exact test, one-sided; the gate asks for at most "
-        f"{percent(error, 2)}): that is {verdict}."
+        f"{counts} Of two equally good models one wins so clearly {_so_often(gate.p_value)} (McNemar's exact test, one-sided; "
+        f"at most {percent(error / 2, 2)} would be enough): that is {verdict}. {_by_log_loss(gate, error)}"
     )
+
+
+def _by_log_loss(gate: Gate, error: float) -> str:
+    verdict = "more than luck" if gate.p_log_loss <= error / 2 else "no more than luck may bring"
+    return f"Its log loss is lower by as much {_so_often(gate.p_log_loss)} (paired t-test, one-sided): {verdict}. One of the two is enough."
+
+
+def _so_often(p_value: float) -> str:
+    return "in fewer than 1 of 10,000 such comparisons" if p_value < 1e-4 else f"in {percent(p_value, 2)} of such comparisons"
 
 
 def confusion_maps(outcome: Outcome) -> list[tuple[str, ConfusionMap]]:

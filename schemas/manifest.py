@@ -60,6 +60,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         only_champion: labels that only the champion got right.
         only_challenger: labels that only the challenger got right.
         p_value: of McNemar's exact test, one-sided: how probable so many or more wins of the challenger are by chance.
+        p_log_loss: of the paired t-test on the labels' log losses, one-sided: how probable so much less of it is by chance.
         cases: the behavioural cases.
     """
 
@@ -72,6 +73,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     only_champion: int
     only_challenger: int
     p_value: float
+    p_log_loss: float = 1.0
     cases: list[CaseResult] = []
 
 

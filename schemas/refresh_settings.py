@@ -28,9 +28,10 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         gate_least_labels: so many of the newest labels, at least, are held out to compare champion and challenger.
         gate_share: … or this share of all labels, if that is more.
         gate_margin: by how much of those labels the challenger must be right more often than the champion.
-        gate_error: the probability that a challenger that is no better wins by chance so often.
+        gate_error: the probability that a challenger that is no better passes the tests by chance.
         gate_class_fall: by how much the F1 of any class may fall.
         gate_class_support: … of which so many labels at least were seen.
+        gate_class_error: a class has not fallen where chance alone does as much with a probability above this.
         cases: file of behavioural cases (docs/refresh.md); empty for none.
         mode: what a release is brought in for: to serve at once, as shadow, or to serve a share of the events.
         share: that share, in mode `split`.
@@ -51,11 +52,12 @@ class RefreshSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     window_s: FromZero = 0
     validation_share: Annotated[float, msgspec.Meta(ge=0.01, le=0.5)] = 0.2
     gate_least_labels: Positive = 200
-    gate_share: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
+    gate_share: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.2
     gate_margin: Part = 0.002
     gate_error: Probability = 0.05
     gate_class_fall: Part = 0.05
     gate_class_support: Positive = 20
+    gate_class_error: Probability = 0.1
     cases: str = ""
     mode: Mode = "serve"
     share: Share = 0.1

@@ -185,6 +185,29 @@ def test_one_that_is_killed_after_its_command_leaves_one_of_the_two_models(stack
     assert audit(stack.settings, "default").differences == []
 
 
+def test_learner_and_predictors_killed_during_a_swap_come_back_with_one_of_the_two_models(
+    stack: Stack, rows: list[Row], tmp_path: Path
+) -> None:
+    before = history(stack)
+    target = next(known.line for known in before.lines() if known.origin.artifact and known.line != before.champion)
+    sender, report = flow(stack, rows[-3_000:-1_500], tmp_path, "fourth")
+    asked = millrace(stack, "models", "promote", target, "--by", "test", "--why", "a drill")
+    topic = stack.settings.topic_prefix + Topic.MODEL_COMMANDS
+    commands = end_offsets(stack.settings.kafka, [topic])[topic]
+    wait_until(lambda: end_offsets(stack.settings.kafka, [topic])[topic] != commands or asked.poll() is not None, "it is asked for")
+    os.kill(stack.pids()["taskmanager"], signal.SIGKILL)  # the learner builds the line
+    wait_until(lambda: len(history(stack).changes) > len(before.changes), "the learner has answered all the same")
+    os.kill(stack.pids()["taskmanager"], signal.SIGKILL)  # the predictors build it
+    out, err = asked.communicate(timeout=120)
+    assert asked.returncode == 0, (out, err)
+    check_exact(sender, report)
+    answers = [change for change in history(stack).changes if change.command_id and change.why == "a drill" and change.line == target]
+    assert len(answers) == 1
+    last = max(predictions(stack), key=lambda one: one.predicted_at)
+    assert last.model.line == history(stack).champion_at(last.model.seq)
+    assert audit(stack.settings, "default").differences == []
+
+
 def _killed_at(stage: str, stack: Stack) -> None:
     """Start a refresh that is sent on whatever its gate says, and kill it, and the command that started it, at a stage."""
     process = millrace(stack, "refresh", "--force", "--drill", f"wait-at={stage}")

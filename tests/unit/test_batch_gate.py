@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from batch_model.cases import CasesError, examine, read_cases
@@ -54,7 +55,7 @@ def test_a_better_challenger_passes_and_a_worse_one_does_not() -> None:
 def test_the_same_model_is_not_better_than_itself() -> None:
     gate = judged(model(labels(60)), model(labels(60)), labels(60, first=61))
     assert not gate.passed
-    assert (gate.only_champion, gate.only_challenger, gate.p_value) == (0, 0, 1.0)
+    assert (gate.only_champion, gate.only_challenger, gate.p_value, gate.p_log_loss) == (0, 0, 1.0, 1.0)
     assert gate.champion == gate.challenger
 
 
@@ -83,17 +84,55 @@ def test_a_gain_below_the_margin_or_by_chance_is_not_enough() -> None:
     assert "p = 0.5 by chance" in few.reasons[0]
 
 
+def test_surer_answers_support_a_gain_that_counting_alone_does_not() -> None:
+    comparison = compare(model(labels(30), shift=1), model(labels(30)), labels(60, first=31))
+    labelled = [msgspec.structs.replace(one, champion=one.true, challenger=one.true) for one in comparison.labels]
+    labelled[:2] = [msgspec.structs.replace(one, champion="?") for one in labelled[:2]]
+    losses = ([0.5 + place % 3 / 10 for place in range(60)], [0.4] * 60)
+    gate = decide(comparison.__class__(labelled, comparison.champion, comparison.challenger, losses), "base", [], RefreshSettings())
+    assert gate.p_value == 0.25
+    assert gate.p_log_loss < 1e-6
+    assert gate.passed, gate.reasons
+    level = (losses[0], losses[0][::-1])
+    gate = decide(comparison.__class__(labelled, comparison.champion, comparison.challenger, level), "base", [], RefreshSettings())
+    assert not gate.passed
+    assert "neither is within the 0.025" in gate.reasons[0]
+
+
 def test_no_class_may_fall_though_the_whole_is_better() -> None:
     comparison = compare(model(labels(300), shift=1), model(labels(300)), labels(90, first=301))
     fallen = comparison.champion.per_class | {"a": comparison.champion.per_class["a"].__class__(precision=1, recall=1, f1=1.0, support=30)}
     worse = comparison.challenger.per_class | {"a": comparison.champion.per_class["a"].__class__(precision=1, recall=0, f1=0.0, support=30)}
     one = comparison.champion.__class__(labels=90, accuracy=0.1, macro_f1=0.1, log_loss=1.0, per_class=fallen)
     two = comparison.challenger.__class__(labels=90, accuracy=0.9, macro_f1=0.9, log_loss=0.1, per_class=worse)
-    fell = comparison.__class__(comparison.labels, one, two)
+    lost = [
+        msgspec.structs.replace(said, champion="a", challenger="b")
+        if said.true == "a"
+        else msgspec.structs.replace(said, champion="?", challenger=said.true)
+        for said in comparison.labels
+    ]
+    fell = comparison.__class__(lost, one, two, comparison.losses)
     gate = decide(fell, "base", [], RefreshSettings(gate_class_support=30))
     assert not gate.passed
-    assert gate.reasons[0] == "The F1 of class 'a' falls from 100.00 % to 0.00 % (30 labels): by more than 5.00 points."
-    assert decide(fell, "base", [], RefreshSettings(gate_class_support=31)).passed
+    assert gate.reasons[0].startswith("The F1 of class 'a' falls from 100.00 % to 0.00 % (30 labels, p = ")
+    assert gate.reasons[0].endswith("by more than 5.00 points.")
+    assert "The F1 of class" not in "".join(decide(fell, "base", [], RefreshSettings(gate_class_support=31)).reasons)
+
+
+def test_a_class_of_few_labels_may_fall_by_as_much_as_chance_often_does() -> None:
+    comparison = compare(model(labels(300), shift=1), model(labels(300)), labels(90, first=301))
+    one, two = (scores.per_class["a"] for scores in (comparison.champion, comparison.challenger))
+    champion = msgspec.structs.replace(comparison.champion, per_class={"a": msgspec.structs.replace(one, f1=0.90)})
+    challenger = msgspec.structs.replace(comparison.challenger, per_class={"a": msgspec.structs.replace(two, f1=0.80)})
+    both = [msgspec.structs.replace(said, champion=said.true, challenger=said.true) for said in comparison.labels]
+    of_it = [place for place, said in enumerate(both) if said.true == "a"]
+
+    def gate(times: int) -> Gate:
+        lost = [msgspec.structs.replace(said, challenger="?") if place in of_it[:times] else said for place, said in enumerate(both)]
+        return decide(comparison.__class__(lost, champion, challenger, comparison.losses), "base", [], RefreshSettings())
+
+    assert not any("class 'a'" in reason for reason in gate(3).reasons)  # p = 1/8
+    assert any("class 'a'" in reason for reason in gate(4).reasons)  # p = 1/16
 
 
 @pytest.mark.parametrize(("champion", "challenger", "p"), [(0, 0, 1.0), (0, 5, 1 / 32), (5, 0, 1.0), (1, 1, 0.75), (2, 3, 0.5)])

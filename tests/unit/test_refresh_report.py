@@ -232,8 +232,8 @@ def test_a_class_that_fell_is_marked_if_enough_labels_say_so(outcome: Outcome) -
     [
         (0, 0, 1.0, "cannot be told apart"),
         (5, 5, 0.6, "nothing speaks for the challenger"),
-        (10, 20, 0.0494, "in 4.94\xa0% of such comparisons"),
-        (10, 20, 0.0494, "more than luck"),
+        (10, 20, 0.0244, "in 2.44\xa0% of such comparisons"),
+        (10, 20, 0.0244, "more than luck"),
         (10, 14, 0.27, "perhaps only luck"),
         (10, 90, 1e-15, "in fewer than 1 of 10,000"),
     ],
