@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -162,6 +163,8 @@ def test_what_it_sees(
     assert value(metrics, "millrace_window_accuracy") is None, "the window is not full yet"
     assert value(metrics, "millrace_last_label_timestamp_seconds") == pytest.approx(1_700_000_000.006)
     assert value(metrics, "millrace_alert", alert="labels_stale") == 1
+    with closing(KafkaProducer(bootstrap_servers=settings.kafka)) as producer:
+        producer.send(settings.topic_prefix + Topic.QUALITY, b"no record of ours", key=b"default").get(10)
     write_quality(settings, window=0.75, labels=100, alarms=4)
     tick_until(worker, lambda: value(metrics, "millrace_window_accuracy") == 0.75)
     # A release by hand counts as a refresh that saw the labels of its gate too.
