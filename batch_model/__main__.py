@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.func(args))
     except USER_ERRORS as error:
         return _said(error, 2)
+    except OSError as error:
+        # A full disk, a folder of somebody else: what was begun is taken up when it is mended.
+        return _said(error, 2)
     except (NoAnswer, refresh_program.RefreshError) as error:
         return _said(error, 1)
     except KeyboardInterrupt:

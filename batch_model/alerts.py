@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 import requests
+import urllib3.exceptions
 
 from batch_model.triggers import AlertKind
 
 log = logging.getLogger(__name__)
+# Its warning of an answer with defective headers holds the whole URL.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 TIMEOUT_S: Final = 5.0
 TRIES: Final = 6
@@ -98,8 +101,8 @@ def post(url: str, alert: Alert) -> str | None:
         # Not followed to somewhere else: whoever configured the URL meant it.
         answer = requests.post(url, msgspec.json.encode(alert), headers=headers, timeout=TIMEOUT_S, allow_redirects=False, stream=True)
         answer.close()
-    except requests.RequestException as error:
-        # The text of these errors holds the URL, and a URL may hold a token.
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        # requests lets some errors of a host's name through. The text of all these holds the URL, and a URL may hold a token.
         return f"does not answer ({type(error).__name__})"
     return None if 200 <= answer.status_code < 300 else f"answers {answer.status_code}"
 
@@ -109,7 +112,12 @@ def host_of(url: str) -> str:
 
     >>> host_of("https://me:secret@hooks.example:8443/T0/token?k=v")
     'https://hooks.example:8443'
+    >>> host_of("https://hooks.example:token/T0")
+    'an address that is none'
     """
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # its text holds what stands where the port should
+        return "an address that is none"
     return f"{parts.scheme}://{parts.hostname}{port}"

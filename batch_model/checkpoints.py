@@ -82,6 +82,7 @@ def load(path: Path, key: str, optimiser: RowAdaGrad, state: State) -> bool:
     except (FileNotFoundError, safetensors.SafetensorError, msgspec.DecodeError):
         return False
     wanted = {f"{kind}.{n}": w.shape for n, w in enumerate(optimiser.parameters) for kind in ("weights", "best")}
+    wanted |= {f"squares.{n}": squares.shape for n, squares in enumerate(optimiser.squares)}
     if header.key != key or any(name not in arrays or arrays[name].shape != shape for name, shape in wanted.items()):
         return False
     with torch.no_grad():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from batch_model.flags import user
 from schemas.refresh_settings import RefreshSettings
 from schemas.settings import Settings
 from store.file_lock import FileLock, LockHeld
@@ -30,7 +30,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         cut_seq: the training cut.
         champion: the line that served.
         fingerprint: of the training data.
-        settings: of the refresh, and whatever else would make another model.
+        settings: digest of those of the refresh, and of whatever else would make another model.
         command_id: of the command that it would send.
         created_at_s: when it began, seconds since 1970.
     """
@@ -77,7 +77,7 @@ class RefreshFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         try:
-            self._lock.acquire(f"process {os.getpid()} of {getpass.getuser()}, since {since}")
+            self._lock.acquire(f"process {os.getpid()} of {user()}, since {since}")
         except LockHeld as error:
             raise AlreadyRefreshing(f"task {self.task} is being refreshed already, by {error.holder or 'another process'}") from None
         try:

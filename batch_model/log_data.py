@@ -97,6 +97,17 @@ def from_log(labels: LogLabels, cut_seq: int, window: Window) -> Dataset:
     return data
 
 
+def given_again(labels: LogLabels, cut_seq: int, fingerprint: str, window: Window) -> Dataset | None:
+    """Return the data of a refresh that was killed, None if the log does not give them any more: it was replaced, or its start deleted."""
+    if cut_seq >= labels.last_seq:
+        return None
+    try:
+        data = from_log(labels, cut_seq, window)
+    except DataError:
+        return None
+    return data if data.spec.fingerprint == fingerprint else None
+
+
 def rebuild(reader: ModelLogReader, task: str, spec: DataSpec, *, progress: Progress = lambda _: None) -> Sequence[LabelledText]:
     """Return the rows that a release was trained on, read from the log again; their fingerprint is that of `spec`.
 

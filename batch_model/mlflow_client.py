@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 """What keeps MLflow from telling its makers that it is used; also for a server that is started for its pages."""
 
+_NO_LINKS = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+"""With a server MLflow prints links to standard output, which is for the result of the refresh alone: the worker reads it."""
+
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """How long a server that does not answer is waited for, unless the environment says otherwise; MLflow's own values come to minutes."""
 
@@ -82,6 +85,6 @@ def connect(place: Place) -> MlflowClient:
 
 def _be_quiet() -> None:
     """Set what MLflow reads from the environment when it is imported."""
-    os.environ.update(QUIET)
+    os.environ.update(QUIET | _NO_LINKS)
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)

@@ -14,6 +14,7 @@ from batch_model.mlflow_client import registry_place
 from batch_model.outcome import Outcome
 from batch_model.registry import Registry
 from batch_model.report import page
+from store.connect import without_password
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,22 @@ def publish(outcome: Outcome, folder: RefreshFolder, champions: Champions, *, mo
         champions: with the history of what serves, which is read on.
         model: the release artifact; None if nothing was released.
     """
+    place = registry_place(outcome.settings, folder.root)
+    outcome = without_secrets(outcome)
     html = page(outcome)
     written = _written(outcome, html, folder)
-    place = registry_place(outcome.settings, folder.root)
     if place is not None:
         registry = Registry(place, outcome.settings.experiment)
         registry.record(outcome, html, model)
         champions.history.update(champions.reader)
         registry.sync(outcome.manifest.task, {known.line: known.state for known in champions.history.lines()})
     return written
+
+
+def without_secrets(outcome: Outcome) -> Outcome:
+    """Return the outcome fit to be shown: the address of the registry may hold a password."""
+    registry = without_password(outcome.settings.registry)
+    return msgspec.structs.replace(outcome, settings=msgspec.structs.replace(outcome.settings, registry=registry))
 
 
 def _written(outcome: Outcome, html: str, folder: RefreshFolder) -> Path | None:

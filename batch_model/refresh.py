@@ -5,11 +5,12 @@ log → champion → training → fold → gate → release → command → answ
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -21,7 +22,7 @@ from batch_model.fit import Fitted, fit
 from batch_model.flags import SHUFFLE
 from batch_model.folder import Plan, RefreshFolder
 from batch_model.gate import Comparison, pass_gate
-from batch_model.log_data import LogLabels, choose_cut, from_log, read_labels
+from batch_model.log_data import LogLabels, choose_cut, from_log, given_again, read_labels
 from batch_model.memory import peak_mib
 from batch_model.offline import told
 from batch_model.outcome import Outcome, Variant, Verdict
@@ -35,6 +36,7 @@ from schemas.log import AnyChange, Command, RefusalEntry
 from schemas.manifest import Gate, Manifest
 from schemas.refresh_settings import RefreshSettings
 from schemas.settings import Settings
+from schemas.topics import Topic
 from store.commands import await_answer, send
 from store.releases import ReleaseFolder
 
@@ -80,7 +82,7 @@ class Refresh:
     ) -> None:
         self.settings, self.refresh, self.task, self.asked, self.cases = settings, refresh, task, asked, cases
         self.folder, self.stages = folder, stages
-        self.champions = Champions(settings, task)
+        self.champions: Champions
 
     def run(self) -> Outcome:
         """Do it, and return what came of it.
@@ -91,8 +93,9 @@ class Refresh:
             KafkaUnavailable, ModelUnavailable: if the log cannot be read.
             NoAnswer: if the learner says nothing to the command.
         """
-        champion = self.champions.line.line
-        with self.stages.stage("log", f"reading the labels of {self.champions.reader.topic}"):
+        with self.stages.stage("log", f"reading the labels of {self.settings.topic_prefix}{Topic.MODEL_LOG}"):
+            self.champions = Champions(self.settings, self.task)
+            champion = self.champions.line.line
             labels, data, plan = self._data(champion)
         after = labels.after(plan.cut_seq)
         made = self._trained(data, plan, [one.row for one in after])
@@ -142,13 +145,14 @@ class Refresh:
         """Return the labels, what of them is trained on, and the plan: that of a refresh that was killed, if it still holds."""
         labels = read_labels(self.champions.reader, self.task, progress=lambda n: self.stages.detail(f"{n:,} labels"))
         window = Window(labels=self.refresh.window_labels, ms=self.refresh.window_s * 1000)
-        said = msgspec.json.encode(
-            [self.refresh, self.settings.model, self.settings.model_memory_mib, self.asked.drill == SHUFFLE]
-        ).decode()
+        # A digest: the address of the registry may hold a password.
+        said = hashlib.sha256(
+            msgspec.json.encode([self.refresh, self.settings.model, self.settings.model_memory_mib, self.asked.drill == SHUFFLE])
+        ).hexdigest()
         before = self.folder.unfinished()
-        if before is not None and (before.champion, before.settings) == (champion, said) and before.cut_seq < labels.last_seq:
-            data = from_log(labels, before.cut_seq, window)
-            if data.spec.fingerprint == before.fingerprint:
+        if before is not None and (before.champion, before.settings) == (champion, said):
+            data = given_again(labels, before.cut_seq, before.fingerprint, window)
+            if data is not None:
                 self.stages.detail(f"going on with the refresh to entry {before.cut_seq} that did not come to its end")
                 return labels, self._drilled(data), before
         cut = self._cut(labels)
@@ -187,18 +191,22 @@ class Refresh:
     def _sent(self, manifest: Manifest, gate: Gate, plan: Plan) -> AnyChange:
         """Send the command and return the learner's answer; a command that was sent before and answered is not sent again."""
         self.champions.history.update(self.champions.reader)
-        if (known := self._first_answer(plan)) is not None:
+        if (known := self._first_answer(plan, manifest.line)) is not None:
             return known
         command = self._command(manifest, gate, plan)
         with self.stages.stage("command", f"asking the learner to {command.do} {manifest.line}"):
             send(self.settings, command)
         with self.stages.stage("answer", f"waiting at most {self.refresh.answer_timeout_s} s for the learner"):
             answer = await_answer(self.settings, command, self.refresh.answer_timeout_s, history=self.champions.history)
-        return self._first_answer(plan) or answer
+        return self._first_answer(plan, manifest.line) or answer
 
-    def _first_answer(self, plan: Plan) -> AnyChange | None:
+    def _first_answer(self, plan: Plan, line: str) -> AnyChange | None:
         """Return the answer that counts: where a command was sent twice, since its refresh was killed between, the second is refused."""
-        return next((change for change in self.champions.history.changes if change.command_id == plan.command_id), None)
+        try:
+            return answer_to(plan.command_id, line, self.champions.history.changes)
+        except RefreshError:
+            self.folder.finish()
+            raise
 
     def _command(self, manifest: Manifest, gate: Gate, plan: Plan) -> Command:
         forced = "" if gate.passed else f"forced by {self.asked.by} although the gate said no: "
@@ -259,6 +267,21 @@ def shuffled(rows: Sequence[LabelledText], seed: int) -> list[LabelledText]:
     labels = [row.label for row in rows]
     random.Random(seed).shuffle(labels)  # noqa: S311 - a drill that can be repeated, no secret
     return [msgspec.structs.replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+
+
+def answer_to(command_id: str, line: str, changes: Iterable[AnyChange]) -> AnyChange | None:
+    """Return the first change that answers a command, None if there is none yet.
+
+    Raises:
+        RefreshError: if it is about another line: a GPU does not train twice to the same bytes, and the first were sent before a kill.
+    """
+    found = next((change for change in changes if change.command_id == command_id), None)
+    if found is not None and found.line != line:
+        raise RefreshError(
+            f"the refresh that was taken up had sent {found.line}, which the log has answered (`millrace models show {found.line}`); "
+            f"trained again it came to {line}, which is not sent"
+        )
+    return found
 
 
 def _must_fold(fitted: Fitted) -> None:

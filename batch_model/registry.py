@@ -18,6 +18,7 @@ from batch_model.mlflow_client import Place, connect
 from batch_model.outcome import Outcome
 from batch_model.run_content import metrics_of, parameters_of, tags_of, write_files
 from schemas.manifest import Manifest
+from store.connect import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +61,7 @@ class Registry:
             report: its report, as HTML.
             model: the release artifact; None if there is none, and then no version is registered.
         """
-        return _attempt(lambda: self._record(outcome, report, model), "a refresh was not written to the registry")
+        return self._attempt(lambda: self._record(outcome, report, model), "a refresh was not written to the registry")
 
     def sync(self, task: str, states: Mapping[str, str]) -> bool:
         """Move the aliases to what the log says; False, and a warning in the log, if that failed.
@@ -69,7 +70,7 @@ class Registry:
             task: the task.
             states: of each line that ever came in: `serves`, the role that it is watched in, or `gone`; in the order of the log.
         """
-        return _attempt(lambda: self._sync(task, states), f"the registry does not know what serves task {task}") is not None
+        return self._attempt(lambda: self._sync(task, states), f"the registry does not know what serves task {task}") is not None
 
     def model_name(self, task: str) -> str:
         """Return what a task's model is called."""
@@ -157,6 +158,15 @@ class Registry:
         elif alias in client.get_registered_model(name).aliases:
             client.delete_registered_model_alias(name, alias)
 
+    def _attempt(self, action: Callable[[], _Result], what: str) -> _Result | None:
+        """Return what the action returns; whatever fails is logged, without the password of the address, and gives None."""
+        try:
+            return action()
+        except Exception as error:  # noqa: BLE001 - MLflow, SQLAlchemy, the network or a full disk: a copy for people must not fail a refresh
+            said = str(error).replace(self.place.address, without_password(self.place.address))
+            log.warning("%s: %s: %s", what, type(error).__name__, said)
+            return None
+
 
 def _version_tags(manifest: Manifest) -> dict[str, str]:
     artifact = manifest.origin.artifact
@@ -181,12 +191,3 @@ def _versions(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
         token = page.token
         if not token:
             return iter(sorted(found, key=lambda version: int(version.version)))
-
-
-def _attempt(action: Callable[[], _Result], what: str) -> _Result | None:
-    """Return what the action returns; whatever fails is logged, and gives None."""
-    try:
-        return action()
-    except Exception as error:  # noqa: BLE001 - MLflow, SQLAlchemy, the network or a full disk: a copy for people must not fail a refresh
-        log.warning("%s: %s: %s", what, type(error).__name__, error)
-        return None

@@ -14,6 +14,7 @@ from batch_model.registry import Registry
 from schemas.refresh_settings import read_refresh_settings
 from schemas.settings import SettingsError, read_settings
 from schemas.topics import Topic
+from store.connect import without_password
 from store.model_history import ModelHistory
 from store.model_log import ModelLogReader
 
@@ -33,15 +34,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def mlflow_command(place: Place, port: int) -> list[str]:
     """Return the program that serves MLflow's pages, and its interface for clients, on a registry that is a database."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.address, "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     if place.artifacts_uri:
         command += ["--artifacts-destination", place.artifacts_uri]
     return [*command, "--workers", "1"]
 
 
-def mlflow_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what it is started with: nothing is told to anyone, and no workers wait for jobs that nobody sends."""
-    return {**environment, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+def mlflow_environment(environment: Mapping[str, str], place: Place) -> dict[str, str]:
+    """Return what it is started with: nothing is told to anyone, and no workers wait for jobs that nobody sends.
+
+    The address of the registry goes here: it may hold a password, and every user of the machine sees the arguments of a program.
+    """
+    return {**environment, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": place.address}
 
 
 def _place() -> Place:
@@ -55,12 +59,12 @@ def _place() -> Place:
 def _serve_pages(args: argparse.Namespace) -> NoReturn:
     place = _place()
     if place.address.startswith("http"):
-        raise SettingsError(f"the registry is a server: its pages are at {place.address}")
-    _become(mlflow_command(place, args.port))
+        raise SettingsError(f"the registry is a server: its pages are at {without_password(place.address)}")
+    _become(mlflow_command(place, args.port), mlflow_environment(os.environ, place))
 
 
-def _become(command: list[str]) -> NoReturn:
-    os.execve(command[0], command, mlflow_environment(os.environ))  # noqa: S606 - no shell is wanted; the command is ours
+def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted; the command is ours
 
 
 def _sync(_: argparse.Namespace) -> int:

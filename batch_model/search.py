@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -104,7 +106,19 @@ def _study(means: Means, options: SearchOptions, samples: Samples) -> optuna.Stu
 
 def _store(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / "search.sqlite3"
+    path = folder / "search.sqlite3"
+    if not _is_sound(path):
+        path.unlink()
+    return path
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether the store can be read; one that was damaged counts as none, as checkpoints do."""
+    try:
+        with closing(sqlite3.connect(path)) as store:
+            return bool(store.execute("PRAGMA quick_check").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _drawn(trial: optuna.Trial, classes: int, has_base: bool, sampler: Sampler) -> Hyper:

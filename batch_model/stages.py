@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from batch_model.outcome import Stage
 
 _QUIET_S = 2.0
+_LOOK_S = 0.5
 
 Say = Callable[[str], None]
 
@@ -31,7 +33,7 @@ class Stages:
         self.done: list[Stage] = []
         self._task, self._say, self._wait_at = task, say, wait_at
         self._began = self._spoken = time.monotonic()
-        self._name = ""
+        self._name = self._doing = ""
 
     @property
     def seconds(self) -> float:
@@ -42,20 +44,34 @@ class Stages:
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Begin a stage, and end it with the block."""
         began = time.monotonic()
-        self._name = name
+        self._name, self._doing = name, ""
         self._tell(f"{name}: {what}")
         if name == self._wait_at:
             self._tell(f"{name}: drill, waiting to be killed: process {os.getpid()}")
             signal.pause()
-        yield
+        over = threading.Event()
+        beat = threading.Thread(target=self._beat, args=(name, began, over), name="stage", daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            over.set()
+            beat.join()
         took = time.monotonic() - began
         self.done.append(Stage(name, took))
         self._tell(f"{name}: done in {took:.1f} s")
 
     def detail(self, text: str) -> None:
-        """Say something of the stage, unless something was said a moment ago."""
+        """Say something of the stage, unless something was said a moment ago; then it is said when nothing newer comes."""
+        self._doing = text
         if time.monotonic() - self._spoken >= _QUIET_S:
             self._tell(f"{self._name}: {text}")
+
+    def _beat(self, name: str, began: float, over: threading.Event) -> None:
+        """Say that the stage goes on, as long as it says nothing itself: building a model, or a learner that takes its time."""
+        while not over.wait(_LOOK_S):
+            if time.monotonic() - self._spoken >= _QUIET_S:
+                self._tell(f"{name}: {self._doing or 'going on'}, {time.monotonic() - began:.0f} s so far")
 
     def _tell(self, text: str) -> None:
         self._spoken = time.monotonic()

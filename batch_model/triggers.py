@@ -72,7 +72,7 @@ class State:
         cut_seq: entry of the log at which the last one that did not fail had begun to read.
         alarms: drift alarms that it knew of.
         best: the best accuracy over the window since it.
-        reason: what the refresh that failed last was to be for.
+        reason: what the refresh that failed last has said.
     """
 
     since: float
@@ -112,10 +112,22 @@ def look(state: State, seen: Seen) -> State:
     return replace(state, best=seen.window)
 
 
+def not_ahead(state: State, now: float) -> State:
+    """Return the state with no time after `now`: a clock that was set back must not delay refreshes by as much.
+
+    >>> not_ahead(State(since=5, done_at=900.0, tried_at=1000.0, failures=1), 100)
+    State(since=5, done_at=100, tried_at=100, failures=1, cut_seq=0, alarms=0, best=None, reason='')
+    """
+    if max(state.since, state.done_at or 0.0, state.tried_at or 0.0) <= now:
+        return state
+    done_at, tried_at = (None if at is None else min(at, now) for at in (state.done_at, state.tried_at))
+    return replace(state, since=min(state.since, now), done_at=done_at, tried_at=tried_at)
+
+
 def due(rules: Rules, state: State, seen: Seen, *, now: float) -> Due | None:
     """Say whether a refresh is to begin now, and why; the first rule that holds is named.
 
-    A failed one is due again when its wait is over, whatever may be seen by then: what it was for has not been done.
+    A failed one is due again when its wait is over, if a rule holds then; nothing that it was for has been counted as done.
 
     >>> due(Rules(labels=100), State(since=0), Seen(new_labels=120), now=5)
     Due(trigger='labels', why='120 labels since the last refresh (a refresh after 100)')

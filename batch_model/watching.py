@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
+import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
 from batch_model.triggers import Seen
+from schemas.log import ReleaseEntry
 from schemas.parsing import record_parser
 from schemas.records import Quality
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.follow import Follower
 from store.model_feed import TaskLogs
+
+log = logging.getLogger(__name__)
 
 _parse_quality = record_parser(Quality)
 
@@ -51,6 +57,10 @@ class Watching:
             overall=quality.overall.accuracy if quality and quality.overall.labels else None,
         )
 
+    def released(self, task: str) -> frozenset[str]:
+        """Return the lines that have come in, to serve or to be watched."""
+        return frozenset(change.line for change in self._logs.tasks[task].changes if isinstance(change, ReleaseEntry))
+
     def _take(self, topic: str, records: list[ConsumerRecord]) -> None:
         if topic != self._quality_topic:
             self._logs.take(records)
@@ -58,7 +68,12 @@ class Watching:
         # Of each task only the newest counts, and there are many of them.
         newest = {record.key: record.value for record in records if record.value is not None}
         for value in newest.values():
-            quality = _parse_quality(value)
+            try:
+                quality = _parse_quality(value)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                # Scores are beside the log: without one the triggers on scores wait for the next, and all others go on.
+                log.warning("%s holds something that is no quality record, which is passed over: %s", topic, error)
+                continue
             self._quality[quality.task] = quality
 
     def _forget(self) -> None:

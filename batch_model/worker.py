@@ -19,7 +19,7 @@ from batch_model import triggers
 from batch_model.alerts import Alerts
 from batch_model.folder import refresh_root
 from batch_model.runs import Run
-from batch_model.triggers import Due, Rules, Seen, State
+from batch_model.triggers import Due, Outcome, Rules, Seen, State
 from batch_model.watching import Watching
 from batch_model.worker_memory import Memory
 from batch_model.worker_metrics import Metrics, MetricsServer
@@ -128,25 +128,29 @@ class Worker:
         if now >= self._next_look:
             self._next_look = now + LOOK_AT_RELEASES_S
             for task in self._settings.tasks:
-                self._note_releases(task)
+                self._note_releases(task, now)
         for task in self._settings.tasks:
-            state = self._states[task]
+            state = triggers.not_ahead(self._states[task], now)
             seen = self._watching.seen(task, state.cut_seq)
             state = self._states[task] = triggers.look(state, seen)
-            self._alert_staleness(task, state, seen, now)
+            self._alert_all(task, state, seen, now)
             self._show(task, state, seen)
             due = triggers.due(self._rules, state, seen, now=now)
             if due is not None and self._run is None and not self._is_held(task):
                 self._begin(task, due, seen, now)
 
-    def _note_releases(self, task: str) -> None:
+    def _note_releases(self, task: str, now: float) -> None:
         """Count a release that somebody else's refresh has made, by hand for instance, as a refresh."""
-        newest = max(self._releases.list(task), key=_made_at, default=None)
+        # One that is stored and not in the log was refused, or not answered yet: of ours, that refresh has failed.
+        came_in = self._watching.released(task)
+        newest = max((one for one in self._releases.list(task) if one.line in came_in), key=_made_at, default=None)
         state = self._states[task]
         if newest is None or self._run is not None or (state.done_at is not None and _made_at(newest) <= state.done_at):
             return
         # It has also seen the labels after its cut, on which its gate has compared.
         cut = newest.origin.cut_seq + (newest.gate.labels if newest.gate else 0)
+        if _made_at(newest) > now and cut <= state.cut_seq:
+            return  # made by a clock that is ahead of ours, and counted before
         seen = replace(self._watching.seen(task, cut), seq=max(cut, state.cut_seq))
         log.info("task %s: release %s was made at %.0f", task, newest.line, _made_at(newest))
         self._states[task] = triggers.ended(state, "done", begun=seen, now=_made_at(newest))
@@ -160,7 +164,7 @@ class Worker:
         try:
             self._run = self._start(task, due, seen, self._folder, now=now)
         except OSError as error:
-            self._note(task, due, triggers.ended(self._states[task], "failed", begun=seen, now=now), f"it cannot be started: {error}", now)
+            self._note(task, due, "failed", seen, f"it cannot be started: {error}", now)
             return
         self._metrics.set("millrace_refresh_running", 1, task=task)
 
@@ -177,20 +181,21 @@ class Worker:
         self._run = None
         self._metrics.set("millrace_refresh_running", 0, task=run.task)
         self._metrics.set("millrace_refresh_seconds", round(now - run.began, 3), task=run.task)
-        state = triggers.ended(self._states[run.task], ended.outcome, begun=run.seen, now=now)
-        self._note(run.task, run.due, state, ended.said, now)
+        self._note(run.task, run.due, ended.outcome, run.seen, ended.said, now)
 
-    def _note(self, task: str, due: Due, state: State, said: str, now: float) -> None:
-        outcome = "failed" if state.failures else "done"
-        self._states[task] = state
+    def _note(self, task: str, due: Due, outcome: Outcome, begun: Seen, said: str, now: float) -> None:
+        state = self._states[task] = triggers.ended(self._states[task], outcome, begun=begun, now=now, why=said)
         self._metrics.add("millrace_refresh_runs_total", task=task, outcome=outcome, trigger=due.trigger)
-        if state.failures:
-            again = triggers.duration(triggers.retry_at(self._rules, state) - now)
-            said = f"{said}; nothing has changed, and it is tried again in {again}"
         log.info("task %s: the refresh is %s: %s", task, outcome, said)
-        self._alerts.set("refresh_failed", task, said if state.failures else None, now=now)
+        self._alert_failure(task, state, now)
 
-    def _alert_staleness(self, task: str, state: State, seen: Seen, now: float) -> None:
+    def _alert_failure(self, task: str, state: State, now: float) -> None:
+        again = f"; nothing has changed, and it is tried again in {triggers.duration(triggers.retry_at(self._rules, state) - now)}"
+        self._alerts.set("refresh_failed", task, f"{state.reason}{again}" if state.failures else None, now=now)
+
+    def _alert_all(self, task: str, state: State, seen: Seen, now: float) -> None:
+        # From the state, and so also after a restart, and when a refresh by hand has done what one of ours could not.
+        self._alert_failure(task, state, now)
         found = {one.kind: one.why for one in triggers.stale(self._rules, state, seen, now=now)}
         self._alerts.set("labels_stale", task, found.get("labels_stale"), now=now)
         self._alerts.set("refresh_stale", task, found.get("refresh_stale"), now=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -58,11 +59,25 @@ def read_worker_settings(environment: Mapping[str, str]) -> WorkerSettings:
     >>> read_worker_settings({"MILLRACE_REFRESH_AFTER_LABELS": "1000"}).has_work
     True
     """
+    name = f"{REFRESH_PREFIX}ALERT_URL"
     try:
-        return read_prefixed(environment, WorkerSettings, REFRESH_PREFIX)
+        found = read_prefixed(environment, WorkerSettings, REFRESH_PREFIX)
     except SettingsError as error:
-        url = environment.get(f"{REFRESH_PREFIX}ALERT_URL", "")
+        url = environment.get(name, "")
         raise SettingsError(str(error).replace(repr(url), "…") if url else str(error)) from None
+    if not _is_url(found.alert_url):
+        raise SettingsError(f"{name}=…: expected a URL with a host, and a port from 0 to 65535 if it names one")
+    return found
+
+
+def _is_url(text: str) -> bool:
+    """Whether the text is empty, or a URL whose host and port can be read."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # to read it is to check it
+    except ValueError:
+        return False
+    return not text or bool(parts.hostname)
 
 
 def worker_environment(settings: WorkerSettings) -> dict[str, str]:

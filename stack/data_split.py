@@ -28,7 +28,7 @@ def shares(text: str) -> tuple[float, float, float]:
     (0.8, 0.1, 0.1)
     """
     values = tuple(float(part) for part in text.split(","))
-    if len(values) != len(PARTS) or min(values) < 0 or abs(sum(values) - 1) > 1e-6 or not values[0]:
+    if len(values) != len(PARTS) or not min(values) >= 0 or not abs(sum(values) - 1) <= 1e-6 or not values[0]:  # nan is none either
         raise argparse.ArgumentTypeError(f"{text!r}: three shares are needed, of {', '.join(PARTS)}, that sum to 1; the first above 0")
     return values[0], values[1], values[2]
 

@@ -135,6 +135,9 @@ def _show(result: Tested) -> None:
 def run_predict(args: argparse.Namespace) -> int:
     """Run `millrace predict`: 0 if every row that can be read was classified."""
     skipped = SkippedLines()
+    for given in (args.file, args.model):
+        if args.output and args.output.exists() and given.exists() and args.output.samefile(given):
+            raise StackError(f"{args.output}: it is read from; --output names a file that is written")
     try:
         replica = _loaded(args.model)
         warm_up()

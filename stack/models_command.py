@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     for do in get_args(Do):
         _add_command(commands.add_parser(do, help=_WHAT[do]), do)
     data = commands.add_parser("data", help="bring together again the labels that a line was trained on")
-    data.add_argument("--out", type=Path, metavar="FILE", help="write them as JSON Lines")
+    data.add_argument("--output", "--out", dest="out", type=Path, metavar="FILE", help="write them as JSON Lines")
     data.set_defaults(run=_data)
     for command in (show, data):
         command.add_argument("line", type=_line, metavar="LINE")

@@ -57,6 +57,7 @@ def run_program(command: str, arguments: Sequence[str], environment: Mapping[str
     """
     if missing := missing_packages():
         raise StackError(f"{', '.join(missing)} not installed: run `make setup-refresh` once (5 GB)")
+    print("loading torch: some seconds", file=sys.stderr, flush=True)
     packages = str(Path(__file__).parent.parent)
     paths = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH", "")]))
     process = subprocess.Popen(

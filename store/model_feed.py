@@ -63,9 +63,13 @@ class TaskLog:
         self.refusals: list[RefusalEntry] = []
         self._answers: OrderedDict[str, AnyChange] = OrderedDict()
         self._others = array("q")
+        self._before: int | None = None
 
     def take(self, values: Sequence[bytes]) -> None:
         """Take in some entries, in order; of labels only the last is looked at."""
+        if self._before is None and values:
+            # The log may begin later than it once did: what its retention has removed is there no more to be counted.
+            self._before = _parse_head(values[0]).seq - 1
         last_label: bytes | None = None
         for value in values:
             if value.startswith(_LABEL):
@@ -108,6 +112,7 @@ class TaskLog:
 
     def labels_after(self, seq: int) -> int:
         """Return how many labels the log holds after entry `seq`."""
+        seq = max(seq, self._before or 0)
         others = len(self._others) - bisect_right(self._others, seq)
         return max(0, self.seq - seq - others)
 

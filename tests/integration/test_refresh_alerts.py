@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -100,6 +101,34 @@ def test_an_absent_or_refusing_webhook_is_tried_again_and_its_url_stays_out_of_t
     assert told == [("default", "sent")]
     assert f"http://127.0.0.1:{port}" in caplog.text
     assert TOKEN not in "".join(record.getMessage() for record in caplog.records if record.name == "batch_model.alerts")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:t0k3n/hook", "http://[t0k3n/hook", "http://a..b/t0k3n", "http://h:99999/t0k3n"])
+def test_an_address_that_is_none_is_a_failed_try(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    alerts = Alerts(url)
+    alerts.set("labels_stale", "default", "none for long", now=0.0)
+    alerts.tick(0.0)
+    assert "tried again" in caplog.text
+    assert "t0k3n" not in caplog.text
+
+
+def test_an_answer_with_defective_headers_does_not_bring_the_url_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nno header at all\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        alerts = Alerts(f"http://127.0.0.1:{port}/hook/{TOKEN}")
+        alerts.set("labels_stale", "default", "none for long", now=0.0)
+        alerts.tick(0.0)
+        thread.join()
+    assert TOKEN not in caplog.text
 
 
 def test_in_the_end_it_is_given_up() -> None:

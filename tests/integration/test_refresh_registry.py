@@ -83,7 +83,7 @@ def server(place: Place, recorded: Recorded, tmp_path_factory: pytest.TempPathFa
     (folder / "sitecustomize.py").write_text(NOTES_CONNECTIONS)
     (folder / "empty").mkdir()
     (folder / "home").mkdir()
-    environment = mlflow_environment(os.environ) | {
+    environment = mlflow_environment(os.environ, place) | {
         "PYTHONPATH": str(folder),
         "CONNECTIONS": str(folder / "connections"),
         "HOME": str(folder / "home"),
@@ -225,13 +225,15 @@ def test_a_task_without_releases_has_no_aliases_to_move(place: Place, recorded: 
     assert Registry(place, "millrace").sync("another", {"base": "serves"})
 
 
-def test_a_server_takes_the_same(server: tuple[str, Path], outcome: Outcome, tmp_path: Path) -> None:
+def test_a_server_takes_the_same(server: tuple[str, Path], outcome: Outcome, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     address, _ = server
     registry = Registry(Place(address), "over-http")
     made = another(outcome, "r9-cccc")
     model = os.urandom(100_000)
+    capfd.readouterr()
     found = registry.record(made, page(made), model)
     assert found is not None
+    assert capfd.readouterr().out == "", "standard output belongs to the result of the refresh, which the worker reads"
     assert registry.sync("default", {"base": "former", "r9-cccc": "serves"})
     client = connect(Place(address))
     version = client.get_model_version_by_alias("over-http-default", "champion")
@@ -279,7 +281,9 @@ def connections(file: Path) -> set[str]:
     return set(file.read_text().splitlines()) if file.exists() else set()
 
 
-@pytest.mark.parametrize("broken", ["server that is not there", "file that is no database", "folder that cannot be made"])
+@pytest.mark.parametrize(
+    "broken", ["server that is not there", "server with a password", "file that is no database", "folder that cannot be made"]
+)
 def test_a_registry_that_fails_is_said_and_fails_nothing_else(
     broken: str, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,6 +291,7 @@ def test_a_registry_that_fails_is_said_and_fails_nothing_else(
     (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 100)
     place = {
         "server that is not there": Place("http://127.0.0.1:9"),
+        "server with a password": Place("http://me:s3cr3t@127.0.0.1:9"),
         "file that is no database": embedded(tmp_path),
         "folder that cannot be made": embedded(tmp_path / "mlflow.db" / "registry"),
     }[broken]
@@ -295,6 +300,7 @@ def test_a_registry_that_fails_is_said_and_fails_nothing_else(
     assert not registry.sync("default", {"base": "serves"})
     assert "a refresh was not written to the registry" in caplog.text
     assert "the registry does not know what serves task default" in caplog.text
+    assert "s3cr3t" not in caplog.text
 
 
 def test_the_settings_say_where_the_registry_is(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -30,7 +31,7 @@ from schemas.worker_settings import WorkerSettings, worker_environment
 from stack.ports import free_ports
 from store.model_history import ModelHistory
 from store.model_log import ModelLogReader
-from tests.integration.played_learner import PlayedLearner, manifest, snapshot, store
+from tests.integration.played_learner import PlayedLearner, manifest, release, snapshot, store
 from tests.integration.test_refresh import LABELS, environment, labels, settings  # noqa: F401 - fixtures
 from tests.integration.test_refresh_alerts import Webhook
 
@@ -162,14 +163,44 @@ def test_what_it_sees(
     assert value(metrics, "millrace_window_accuracy") is None, "the window is not full yet"
     assert value(metrics, "millrace_last_label_timestamp_seconds") == pytest.approx(1_700_000_000.006)
     assert value(metrics, "millrace_alert", alert="labels_stale") == 1
+    with closing(KafkaProducer(bootstrap_servers=settings.kafka)) as producer:
+        producer.send(settings.topic_prefix + Topic.QUALITY, b"no record of ours", key=b"default").get(10)
     write_quality(settings, window=0.75, labels=100, alarms=4)
     tick_until(worker, lambda: value(metrics, "millrace_window_accuracy") == 0.75)
     # A release by hand counts as a refresh that saw the labels of its gate too.
     made = manifest("r9-z")
     store(settings, msgspec.structs.replace(made, created_at=9000, origin=Origin(cut_seq=2)))
+    learner.write(release(7, "r9-z", time_ms=9500))
+    tick_until(worker, lambda: "r9-z" in worker._watching.released("default"))
     worker._next_look = 0.0
     tick_until(worker, lambda: value(metrics, "millrace_refresh_last_done_timestamp_seconds") == 9.0)
     tick_until(worker, lambda: value(metrics, "millrace_refresh_new_labels") == 0)
+
+
+def test_a_failure_is_told_after_a_restart_and_is_over_with_a_release_that_came_in_not_with_one_that_was_refused(
+    settings: Settings,  # noqa: F811 - the fixture
+    learner: PlayedLearner,
+    folder: Path,
+    make: Callable[[WorkerSettings], tuple[Worker, Metrics]],
+) -> None:
+    now = time.time()
+    failed = State(since=1.0, done_at=5.0, tried_at=now, failures=2, cut_seq=1, reason="refused: stale")
+    Memory(folder / "worker.json").save({"default": failed})
+    learner.write(*labels(3))
+    # Its artifact was stored before the learner refused it.
+    store(settings, msgspec.structs.replace(manifest("r2-a"), created_at=8000, origin=Origin(cut_seq=1)))
+    worker, metrics = make(WorkerSettings(after_labels=1, least_labels=1, retry_s=3600))
+    tick_until(worker, lambda: value(metrics, "millrace_refresh_new_labels") is not None)
+    assert value(metrics, "millrace_refresh_failures_in_a_row") == 2
+    assert value(metrics, "millrace_refresh_last_done_timestamp_seconds") == 5.0
+    assert value(metrics, "millrace_alert", alert="refresh_failed") == 1
+    assert "refused: stale" in worker._alerts._raised["refresh_failed", "default"]
+
+    learner.write(release(4, "r2-a", time_ms=8500))
+    tick_until(worker, lambda: "r2-a" in worker._watching.released("default"))
+    worker._next_look = 0.0
+    tick_until(worker, lambda: value(metrics, "millrace_refresh_failures_in_a_row") == 0)
+    tick_until(worker, lambda: value(metrics, "millrace_alert", alert="refresh_failed") == 0)
 
 
 def test_the_program_shows_metrics_and_leaves_no_refresh_behind(

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from itertools import islice
 from pathlib import Path
@@ -16,10 +17,13 @@ import pytest
 
 from batch_model.__main__ import main
 from batch_model.challenger import flat
-from batch_model.data import DataError
+from batch_model.data import DataError, Taught, Window
 from batch_model.flags import STAGES
 from batch_model.folder import AlreadyRefreshing, Plan, RefreshFolder, refresh_root
+from batch_model.log_data import LogLabels, from_log, given_again
 from batch_model.offline import specification_of
+from batch_model.refresh import RefreshError, answer_to
+from batch_model.rows import LabelledText
 from batch_model.stages import Stages
 from online_model.replica import Replica
 from schemas.refresh_settings import RefreshSettings
@@ -28,6 +32,7 @@ from stack import refresh_command
 from stack.cli import main as millrace
 from stack.generator import generate
 from store.file_lock import FileLock, LockHeld
+from tests.integration.played_learner import release
 
 pytestmark = pytest.mark.unit
 
@@ -71,6 +76,46 @@ def test_one_refresh_of_a_task_and_others_of_other_tasks(tmp_path: Path) -> None
         pass
 
 
+def test_a_folder_that_cannot_be_used_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MILLRACE_REFRESH_FOLDER", str(tmp_path))
+    (tmp_path / "default.lock").mkdir()
+    assert main(["refresh"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("millrace: ")
+    assert str(tmp_path / "default.lock") in said
+
+
+def test_a_user_without_a_name_can_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")  # as of Python 3.11, in a container with a number for a user
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    with RefreshFolder(tmp_path, "a").alone(), pytest.raises(AlreadyRefreshing, match="of uid "):
+        RefreshFolder(tmp_path, "a").alone().__enter__()
+
+
+def test_a_plan_whose_data_the_log_does_not_give_any_more_is_not_taken_up() -> None:
+    taught = [Taught(seq, f"e{seq}", LabelledText(f"text {seq}", "a" if seq < 5 else "b", 1.0, seq)) for seq in range(1, 9)]
+    labels, window = LogLabels("default", 1, 8, taught), Window()
+    known = from_log(labels, 6, window).spec.fingerprint
+    taken = given_again(labels, 6, known, window)
+    assert taken is not None
+    assert len(taken.rows) == 6
+    assert given_again(labels, 6, "another", window) is None, "other data"
+    assert given_again(labels, 3, known, window) is None, "one class only: a refresh that begins anew may have more"
+    assert given_again(labels, 8, known, window) is None, "nothing left for the gate"
+
+
+def test_an_answer_about_another_line_is_not_taken_for_this_one_s() -> None:
+    answered = msgspec.structs.replace(release(7, "r5-a", time_ms=1, mode="shadow"), command_id="c")
+    assert answer_to("c", "r5-a", [answered]) is answered
+    assert answer_to("d", "r5-a", [answered]) is None
+    with pytest.raises(RefreshError, match=r"r5-a.*trained again it came to r5-b"):
+        answer_to("c", "r5-b", [answered])
+
+
 def test_a_lock_says_who_holds_it_and_goes_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert FileLock(path).holder() is None
@@ -93,6 +138,17 @@ def test_a_lock_says_who_holds_it_and_goes_with_its_process(tmp_path: Path) -> N
 def test_where_refreshes_lie() -> None:
     assert refresh_root(Settings(artifacts="/data/artifacts"), RefreshSettings()) == Path("/data/refresh")
     assert refresh_root(Settings(), RefreshSettings(folder="/elsewhere")) == Path("/elsewhere")
+
+
+def test_a_stage_that_says_nothing_is_heard_of_every_two_seconds() -> None:
+    said: list[str] = []
+    stages = Stages("a", said.append)
+    with stages.stage("answer", "waiting"):
+        time.sleep(2.8)
+    assert [line.split("  a  ")[1] for line in said if "so far" in line] == ["answer: going on, 2 s so far"]
+    with pytest.raises(DataError), stages.stage("log", "reading"):
+        raise DataError("none")
+    assert [thread.name for thread in threading.enumerate() if thread.name == "stage"] == []
 
 
 def test_stages_are_told_with_their_times() -> None:

@@ -64,7 +64,7 @@ def test_by_hash_equal_texts_are_in_one_part_whatever_else_there_is(texts: list[
     assert together == [assign([Row(text)], by, EVEN, seed)[0] for text in texts]
 
 
-@pytest.mark.parametrize("parts", ["1,0", "0.5,0.1,0.1", "-1,1,1", "0,0.5,0.5", "a,b,c"])
+@pytest.mark.parametrize("parts", ["1,0", "0.5,0.1,0.1", "-1,1,1", "0,0.5,0.5", "a,b,c", "nan,nan,nan"])
 def test_shares_that_are_none_are_refused(parts: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["data", "split", str(tmp_path / "x.jsonl"), "--parts", parts])
@@ -113,6 +113,15 @@ def test_a_saved_model_classifies_a_file(saved: Path, tmp_path: Path, capsysbina
     assert main(["predict", str(path), "--model", str(saved), "--top", "2", "--output", str(output)]) == 0
     assert read(output) == answers
     assert all(isinstance(row, Row) for row in read_rows(output))
+
+
+@pytest.mark.parametrize("over", ["rows.jsonl", "model.safetensors"])
+def test_what_is_read_is_never_written_over(saved: Path, tmp_path: Path, over: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = file_of(tmp_path / "rows.jsonl", [{"text": "a"}])
+    before = path.read_bytes(), saved.read_bytes()
+    assert main(["predict", str(path), "--model", str(saved), "--output", str(tmp_path / over)]) == 2
+    assert "--output names" in capsys.readouterr().err
+    assert (path.read_bytes(), saved.read_bytes()) == before
 
 
 def test_a_damaged_model_is_refused_with_its_reason(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from batch_model import report_parts
 from batch_model.outcome import Outcome, Verdict
+from batch_model.publishing import without_secrets
 from batch_model.report import page
 from batch_model.rows import LabelledText
 from schemas.records import Scores
@@ -242,3 +243,10 @@ def test_the_paired_test_is_said_in_words(outcome: Outcome, champion: int, chall
     assert gate is not None
     gate = msgspec.structs.replace(gate, only_champion=champion, only_challenger=challenger, p_value=p)
     assert said in report_parts.paired_test(gate, 0.05)
+
+
+def test_the_password_of_a_registry_is_in_no_page(outcome: Outcome) -> None:
+    settings = msgspec.structs.replace(outcome.settings, registry="postgresql://me:s3cr3t@db.example/mlflow")
+    shown = page(without_secrets(msgspec.structs.replace(outcome, settings=settings)))
+    assert "s3cr3t" not in shown
+    assert "postgresql://me:***@db.example/mlflow" in shown

@@ -7,16 +7,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from batch_model import candidates
 from batch_model.blending import MEAN, best_blend, blends, combined
 from batch_model.calibrating import calibrated
 from batch_model.candidates import Candidate, Means, rarity, table_of
-from batch_model.checkpoints import Epoch
+from batch_model.checkpoints import Epoch, State, load, save
 from batch_model.fold import network_scores
 from batch_model.matrix import matrix_of
 from batch_model.metrics import fitted_scale, log_loss, softmax
+from batch_model.optimiser import RowAdaGrad
 from batch_model.prepared import balancing
 from batch_model.search import SearchOptions, searched
 from batch_model.tables import known_classes, untaught
@@ -195,6 +197,28 @@ def test_a_search_goes_on_from_its_store(samples: Samples, tmp_path: Path, sampl
     none_left = searched(samples, None, means(tmp_path), msgspec.structs.replace(options, seconds=1e-9))
     assert none_left is not None
     assert none_left.candidate == more.candidate
+
+
+@pytest.mark.parametrize("damage", [b"no database at all" * 500, b"SQLite format 3\0" + b"x" * 5000])
+def test_a_search_whose_store_is_damaged_begins_anew(samples: Samples, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "search.sqlite3").write_bytes(damage)
+    found = searched(samples, None, means(tmp_path), SearchOptions(seconds=60, trials=1, members=1))
+    assert found is not None
+    assert found.trials == 1
+
+
+def test_a_checkpoint_without_all_its_arrays_counts_as_none(tmp_path: Path) -> None:
+    optimiser = RowAdaGrad([torch.nn.Parameter(torch.zeros(3, 2))], rate=0.1, classes=2)
+    state = State(best=[torch.zeros(3, 2)])
+    save(tmp_path / "whole", "key", optimiser, state)
+    assert load(tmp_path / "whole", "key", optimiser, state)
+    with safetensors.safe_open(tmp_path / "whole", framework="pt") as file:
+        arrays, header = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - it is no dict
+    del arrays["squares.0"]
+    safetensors.torch.save_file(arrays, tmp_path / "less", metadata=header)
+    assert not load(tmp_path / "less", "key", optimiser, state)
+    safetensors.torch.save_file(arrays | {"squares.0": torch.zeros(7)}, tmp_path / "other", metadata=header)
+    assert not load(tmp_path / "other", "key", optimiser, state)
 
 
 def test_a_search_without_time_finds_nothing(samples: Samples) -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from batch_model.triggers import Due, Rules, Seen, State, due, ended, look, retry_at, stale
 from batch_model.worker_metrics import NAMES, Metrics
+from schemas.settings import SettingsError
+from schemas.worker_settings import read_worker_settings
 
 pytestmark = pytest.mark.unit
 
@@ -170,3 +172,12 @@ def test_metrics_are_text_that_prometheus_reads() -> None:
     with pytest.raises(KeyError):
         metrics.set("millrace_unheard_of", 1)
     assert all(name.endswith("_total") == (kind == "counter") for name, (kind, _) in NAMES.items())
+
+
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example:t0k3n/x", "https://[t0k3n/x", "https://hooks.example:99999/t0k3n", "https://:1/t0k3n"]
+)
+def test_a_webhook_that_is_no_address_is_refused_at_once_and_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match="MILLRACE_REFRESH_ALERT_URL") as raised:
+        read_worker_settings({"MILLRACE_REFRESH_ALERT_URL": url})
+    assert "t0k3n" not in str(raised.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,7 @@ from batch_model.triggers import AlertKind
 from batch_model.worker_metrics import NAMES
 from schemas.settings import Settings
 from schemas.worker_settings import WorkerSettings
-from stack.cli import main
+from stack.cli import _parser, main
 from store.standing import Place
 
 pytestmark = pytest.mark.unit
@@ -47,3 +48,14 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["models", "--help"])
     offered = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, flags=re.MULTILINE))
     assert offered == set(re.findall(r"^millrace models (\w+)", PAGE, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", ["releases.md", "refresh.md", "registry.md"])
+def test_the_command_lines_of_the_pages_are_taken(page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in re.findall(r"^millrace (.*?)(?:  | #|$)", block, flags=re.MULTILINE)]
+    inline = re.findall(r"`millrace (models data LINE)`[^`]*`(--\w+ FILE)`", text)
+    assert lines
+    for line in [*lines, *map(" ".join, inline)]:
+        _parser().parse_args(shlex.split(line.replace("LINE", "r4200-1a2b3c4d")))

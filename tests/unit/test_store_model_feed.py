@@ -34,6 +34,13 @@ def test_labels_are_counted_from_any_entry_on() -> None:
     assert log.answer_to("c7") is None
 
 
+def test_labels_that_retention_has_removed_are_not_counted() -> None:
+    log = TaskLog()
+    log.take([encode(entry) for entry in (label(1001), snapshot(1002), label(1003))])
+    log.take([encode(label(1004))])
+    assert [log.labels_after(seq) for seq in (0, 900, 1000, 1001, 1003, 1004)] == [3, 3, 3, 2, 1, 0]
+
+
 def test_a_label_is_a_label_however_its_fields_are_ordered() -> None:
     fields = msgspec.json.decode(encode(label(3, time_ms=33)))
     turned = msgspec.json.encode(dict(reversed(fields.items())))
