@@ -113,10 +113,11 @@ def decide(comparison: Comparison, champion_line: str, cases: Sequence[CaseResul
     """Return what the gate says, with every reason, also those that spoke for the challenger."""
     only_champion, only_challenger = comparison.only_champion, comparison.only_challenger
     p_value, p_log_loss = mcnemar(only_champion, only_challenger), paired_t(*comparison.losses)
+    fallen = _fallen(comparison, settings)
     checks = [
         _better(comparison, settings.gate_margin),
         _supported(only_champion, only_challenger, (p_value, p_log_loss), settings.gate_error),
-        *_classes(comparison, settings),
+        *_classes(comparison, fallen, settings),
         *_cases(cases),
     ]
     return Gate(
@@ -130,6 +131,7 @@ def decide(comparison: Comparison, champion_line: str, cases: Sequence[CaseResul
         only_challenger=only_challenger,
         p_value=p_value,
         p_log_loss=p_log_loss,
+        fallen=list(fallen),
         cases=list(cases),
     )
 
@@ -173,21 +175,30 @@ def _supported(only_champion: int, only_challenger: int, p_values: tuple[float, 
     return good, f"{said}: {chance}; {'one is' if good else 'neither is'} within the {error / 2:g} that each is allowed."
 
 
-def _classes(comparison: Comparison, settings: RefreshSettings) -> list[_Check]:
-    """No class may fall by more than an amount, unless that is what chance does to so few labels often enough."""
-    checks = []
+def _fallen(comparison: Comparison, settings: RefreshSettings) -> dict[str, float]:
+    """Return the classes that fell by more than is allowed, unless chance does as much to so few labels often enough, with its p."""
+    found = {}
     for name, before in comparison.champion.per_class.items():
         after = comparison.challenger.per_class.get(name)
         if before.support < settings.gate_class_support or after is None or before.f1 - after.f1 <= settings.gate_class_fall:
             continue
         p_value = _fall_by_chance(comparison, name)
         if p_value <= settings.gate_class_error:
-            figures = f"from {_percent(before.f1)} to {_percent(after.f1)} ({before.support:,.0f} labels, p = {p_value:.2g})"
-            checks.append((False, f"The F1 of class {name!r} falls {figures}: by more than {_points(settings.gate_class_fall)}."))
-    if checks:
-        return checks
-    limits = f"by more than {_points(settings.gate_class_fall)} of F1 and more than chance explains"
-    return [(True, f"No class with at least {settings.gate_class_support} labels falls {limits}.")]
+            found[name] = p_value
+    return found
+
+
+def _classes(comparison: Comparison, fallen: dict[str, float], settings: RefreshSettings) -> list[_Check]:
+    least = _points(settings.gate_class_fall)
+    if not fallen:
+        limits = f"by more than {least} of F1 and more than chance explains"
+        return [(True, f"No class with at least {settings.gate_class_support} labels falls {limits}.")]
+    checks = []
+    for name, p_value in fallen.items():
+        before, after = comparison.champion.per_class[name], comparison.challenger.per_class[name]
+        figures = f"from {_percent(before.f1)} to {_percent(after.f1)} ({before.support:,.0f} labels, p = {p_value:.2g})"
+        checks.append((False, f"The F1 of class {name!r} falls {figures}: by more than {least}."))
+    return checks
 
 
 def _fall_by_chance(comparison: Comparison, name: str) -> float:

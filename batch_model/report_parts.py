@@ -45,7 +45,7 @@ _HEADLINES = {
 
 
 class ClassRow(msgspec.Struct, frozen=True):
-    """How both models did on one class; `fell` if its F1 fell by more than the gate allows, on enough labels to say so."""
+    """How both models did on one class; `fell` if the gate says that it fell."""
 
     name: str
     support: float
@@ -133,9 +133,7 @@ def class_rows(outcome: Outcome) -> list[ClassRow]:
     for name in {*gate.champion.per_class, *gate.challenger.per_class}:
         before, after = gate.champion.per_class.get(name, _NOTHING), gate.challenger.per_class.get(name, _NOTHING)
         support = max(before.support, after.support)
-        change = after.f1 - before.f1
-        fell = change < -outcome.settings.gate_class_fall and support >= outcome.settings.gate_class_support
-        rows.append(ClassRow(name, support, before, after, change, fell))
+        rows.append(ClassRow(name, support, before, after, after.f1 - before.f1, name in gate.fallen))
     return sorted(rows, key=lambda row: (not row.fell, row.change, row.name))
 
 

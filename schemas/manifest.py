@@ -61,6 +61,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         only_challenger: labels that only the challenger got right.
         p_value: of McNemar's exact test, one-sided: how probable so many or more wins of the challenger are by chance.
         p_log_loss: of the paired t-test on the labels' log losses, one-sided: how probable so much less of it is by chance.
+        fallen: classes that fell by more than is allowed, and more than chance explains.
         cases: the behavioural cases.
     """
 
@@ -74,6 +75,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     only_challenger: int
     p_value: float
     p_log_loss: float = 1.0
+    fallen: list[str] = []
     cases: list[CaseResult] = []
 
 

@@ -139,8 +139,11 @@ def test_a_refresh_releases_and_switches_while_events_flow(stack: Stack, rows: l
     wait_until(lambda: logged(stack) > before + 300, "labels of the events are learned")
     code, result = refresh(stack)
     assert (code, result["verdict"], result["champion"]) == (0, "released", "base"), result
+    # The sender may have ended before a refresh on a busy machine: what comes now is served by the release in any case.
+    later = flow(stack, rows[-4_000:-3_000], tmp_path, "later")
     wait_until(lambda: any(one.model.line == result["line"] for one in predictions(stack)), "the release serves")
     check_exact(sender, report)
+    check_exact(*later)
     served = [one.model for one in sorted(predictions(stack), key=lambda one: (one.source.partition, one.source.offset))]
     assert {model.line for model in served} == {"base", result["line"]}
     assert history(stack).champion == result["line"]

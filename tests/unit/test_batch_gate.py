@@ -116,6 +116,7 @@ def test_no_class_may_fall_though_the_whole_is_better() -> None:
     assert not gate.passed
     assert gate.reasons[0].startswith("The F1 of class 'a' falls from 100.00 % to 0.00 % (30 labels, p = ")
     assert gate.reasons[0].endswith("by more than 5.00 points.")
+    assert gate.fallen == ["a"]
     assert "The F1 of class" not in "".join(decide(fell, "base", [], RefreshSettings(gate_class_support=31)).reasons)
 
 

@@ -211,19 +211,13 @@ def test_many_classes_begin_with_those_that_fell(outcome: Outcome) -> None:
     assert "The other 30 classes" in parsed.text
 
 
-def test_a_class_that_fell_is_marked_if_enough_labels_say_so(outcome: Outcome) -> None:
+def test_a_class_is_marked_as_fallen_if_the_gate_said_so(outcome: Outcome) -> None:
     gate = outcome.manifest.gate
     assert gate is not None
     one = next(iter(gate.challenger.per_class))
-    for support, marked in ((outcome.settings.gate_class_support, True), (outcome.settings.gate_class_support - 1, False)):
-        before = msgspec.structs.replace(gate.champion.per_class[one], f1=0.9, support=support)
-        after = msgspec.structs.replace(gate.challenger.per_class[one], f1=0.9 - outcome.settings.gate_class_fall - 0.01, support=support)
-        fallen = msgspec.structs.replace(
-            gate,
-            champion=msgspec.structs.replace(gate.champion, per_class={one: before}),
-            challenger=msgspec.structs.replace(gate.challenger, per_class={one: after}),
-        )
-        with_fall = msgspec.structs.replace(outcome, manifest=msgspec.structs.replace(outcome.manifest, gate=fallen))
+    for fallen, marked in (([one], True), ([], False)):
+        said = msgspec.structs.replace(gate, fallen=fallen)
+        with_fall = msgspec.structs.replace(outcome, manifest=msgspec.structs.replace(outcome.manifest, gate=said))
         assert ("▼ fell too far" in page(with_fall)) == marked
 
 
