@@ -7,7 +7,7 @@ from online_model.models import TextModel, build
 from online_model.replica import Replica, SnapshotError
 from online_model.specification import RIVER
 from schemas.log import AnyLogEntry, Artifact, LabelEntry, Origin
-from store.artifacts import ArtifactCorrupt, ArtifactError, ArtifactFolder, ArtifactMissing, InvalidAddress
+from store.artifacts import ArtifactCorrupt, ArtifactFolder, ArtifactMissing, InvalidAddress
 from store.log_reader import ModelLogReader, ModelUnavailable
 
 __all__ = ["LineModel", "ReleaseUnusable", "build_line", "open_line"]
@@ -68,6 +68,7 @@ def open_line(artifacts: ArtifactFolder, line: str, origin: Origin, *, task: str
 
     Raises:
         ReleaseUnusable: if the artifact is gone, damaged, or no such model of that line of that task.
+        OSError: if artifact storage does not answer: that says nothing about the line.
     """
     if origin.artifact is None:
         if line != FIRST_LINE:
@@ -93,8 +94,6 @@ def _opened(artifacts: ArtifactFolder, artifact: Artifact, specification: str) -
         data = artifacts.get(artifact.address, artifact.sha256)
     except (ArtifactMissing, ArtifactCorrupt, InvalidAddress) as error:
         raise ReleaseUnusable(str(error)) from error
-    except OSError as error:
-        raise ReleaseUnusable(str(ArtifactError(artifact.address, f"cannot be read: {error}"))) from error
     try:
         held = Replica.from_snapshot(data, model=specification)
     except SnapshotError as error:

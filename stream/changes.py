@@ -42,7 +42,7 @@ class Changes:
         build: makes the model of a line.
 
     Attributes:
-        asked: the commands that wait, in their order; the first one is worked on.
+        asked: the commands that wait, in their order; the first one is worked on, and only what needs no building overtakes it.
     """
 
     def __init__(self, settings: Settings, asked: Iterable[Asked], build: BuildLine) -> None:
@@ -78,10 +78,25 @@ class Changes:
         if not self.asked:
             return None
         change = self._answer(replica, self.asked[0].command, now)
-        if change is not None:
-            self._stop()
-            self.asked.pop(0)
+        if change is None:
+            return self._overtaking(replica, now)
+        self._stop()
+        self.asked.pop(0)
         return change
+
+    def _overtaking(self, replica: Replica, now: int) -> Change | None:
+        """Answer a command that can be done at once while the first one's line is built, if no earlier one is about the same line.
+
+        A rollback in need must not wait until a log has been learned.
+        """
+        earlier = set[str | None]()
+        for place, asked in enumerate(self.asked):
+            command, line = asked.command, target_of(replica, asked.command)
+            if line not in earlier and objection(replica, command) is None and not needs_model(replica, command):
+                self.asked.pop(place)
+                return Change(entry_for(replica, command, now))
+            earlier.add(line)
+        return None
 
     def close(self) -> None:
         """End what is being built, and wait for it."""

@@ -189,6 +189,17 @@ def test_what_is_no_line_is_refused_with_the_reason(
         build_line(reader, artifacts, LINE, origin or stored, new=new(), up_to_seq=20)
 
 
+def test_storage_that_does_not_answer_says_nothing_about_the_line(log: Log, reader: ModelLogReader, artifacts: ArtifactFolder) -> None:
+    log.append([label(seq) for seq in range(1, 21)])
+    origin = put(artifacts, trained(10))
+    assert origin.artifact is not None
+    file = artifacts.path / origin.artifact.address
+    file.unlink()
+    file.symlink_to(file)
+    with pytest.raises(OSError, match="symbolic links"):
+        build_line(reader, artifacts, LINE, origin, new=new(), up_to_seq=20)
+
+
 def test_a_line_is_not_built_beyond_the_log(log: Log, reader: ModelLogReader, artifacts: ArtifactFolder) -> None:
     log.append([label(seq) for seq in range(1, 21)])
     with pytest.raises(ModelUnavailable, match="ends at entry 20"):

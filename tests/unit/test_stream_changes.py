@@ -133,6 +133,21 @@ def test_commands_are_answered_in_order_also_those_that_need_nothing_built(make:
     assert next_entry(changes, replica, wait=False) is None
 
 
+def test_what_needs_nothing_built_overtakes_a_line_that_is_being_built(make: Callable[..., Changes], build: Builder) -> None:
+    replica, changes = new_replica(20), make(asked(1, "serve", origin=ORIGIN))
+    next_entry(changes, replica)
+    build.may_build.clear()
+    for number, (do, line) in enumerate((("shadow", "r2"), ("drop", "r2"), ("rollback", None)), 2):
+        changes.ask(replica, asked(number, do, line, origin=ORIGIN if do == "shadow" else None), 1000)
+    entry = next_entry(changes, replica, wait=False)
+    assert isinstance(entry, RollbackEntry)
+    assert (entry.command_id, replica.line) == ("c4", "base")
+    assert next_entry(changes, replica, wait=False) is None, "the drop is about the line that is being built"
+    build.may_build.set()
+    found = [next_entry(changes, replica), next_entry(changes, replica)]
+    assert [type(one) for one in found] == [ReleaseEntry, DropEntry]
+
+
 def test_no_more_commands_wait_than_the_state_has_room_for(make: Callable[..., Changes], build: Builder) -> None:
     replica, changes = new_replica(20), make()
     build.may_build.clear()
