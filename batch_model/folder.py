@@ -48,6 +48,11 @@ def refresh_root(settings: Settings, refresh: RefreshSettings) -> Path:
     return Path(refresh.folder).absolute() if refresh.folder else Path(settings.artifacts).absolute().parent / "refresh"
 
 
+def lock_path(settings: Settings, task: str) -> Path:
+    """Return the file that the refresh of a task locks: of its artifacts there is one, wherever each refresh keeps its folder."""
+    return refresh_root(settings, RefreshSettings()) / f"{task}.lock"
+
+
 class RefreshFolder:
     """What the refreshes of one task keep.
 
@@ -56,16 +61,20 @@ class RefreshFolder:
         work: unfinished work; nothing else needs it.
         training: checkpoints of the training, in it.
         reports: pages of finished refreshes.
+
+    Args:
+        lock: the file that is locked; one in `root` if none is named.
     """
 
-    def __init__(self, root: Path, task: str) -> None:
+    def __init__(self, root: Path, task: str, *, lock: Path | None = None) -> None:
         self.root = root
         self.task = task
         self.work = root / "unfinished" / task
         self.training = self.work / "training"
         self.reports = root / "reports" / task
         self._plan = self.work / "plan.json"
-        self._lock = FileLock(root / f"{task}.lock")
+        self._lock_path = root / f"{task}.lock" if lock is None else lock
+        self._lock = FileLock(self._lock_path)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -74,6 +83,7 @@ class RefreshFolder:
         Raises:
             AlreadyRefreshing: if one runs.
         """
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
         self.root.mkdir(parents=True, exist_ok=True)
         since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         try:

@@ -15,7 +15,7 @@ from batch_model.cases import CasesError, read_cases
 from batch_model.challenger import Asked
 from batch_model.data import DataError
 from batch_model.flags import OF_SETTINGS, WAIT_AT, add_refresh_flags, arguments_of
-from batch_model.folder import RefreshFolder, refresh_root
+from batch_model.folder import RefreshFolder, lock_path, refresh_root
 from batch_model.network import device_for
 from batch_model.offline import OfflineReport, refresh_offline, specification_of
 from batch_model.outcome import Outcome
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     task = _task(args.task, settings)
     specification_of(settings)  # refuses other models
     cases = read_cases(Path(refresh.cases)) if refresh.cases else []
-    folder = RefreshFolder(refresh_root(settings, refresh), task)
+    folder = RefreshFolder(refresh_root(settings, refresh), task, lock=lock_path(settings, task))
     stages = _stages(task, args)
     _create(folder)
     with folder.alone():

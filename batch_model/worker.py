@@ -17,7 +17,7 @@ from pathlib import Path
 
 from batch_model import triggers
 from batch_model.alerts import Alerts
-from batch_model.folder import refresh_root
+from batch_model.folder import lock_path, refresh_root
 from batch_model.runs import Run
 from batch_model.triggers import Due, Outcome, Rules, Seen, State
 from batch_model.watching import Watching
@@ -157,7 +157,7 @@ class Worker:
 
     def _is_held(self, task: str) -> bool:
         """Whether a refresh of the task runs that somebody else has started."""
-        return FileLock(self._folder / f"{task}.lock").holder() is not None
+        return FileLock(lock_path(self._settings, task)).holder() is not None
 
     def _begin(self, task: str, due: Due, seen: Seen, now: float) -> None:
         log.info("task %s: a refresh begins: %s", task, due.why)

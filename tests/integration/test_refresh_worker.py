@@ -17,7 +17,7 @@ import psutil
 import pytest
 from kafka import KafkaProducer
 
-from batch_model.folder import RefreshFolder
+from batch_model.folder import RefreshFolder, lock_path
 from batch_model.triggers import State
 from batch_model.worker import Worker
 from batch_model.worker_memory import Memory
@@ -117,7 +117,7 @@ def test_a_failed_refresh_changes_nothing_is_told_and_tried_again(
     tick_until(worker, lambda: value(metrics, "millrace_refresh_new_labels") == LABELS - 1)
     assert worker._run is None
     # A refresh by hand goes on: the worker waits until it is over.
-    with RefreshFolder(folder, "default").alone():
+    with RefreshFolder(folder, "default", lock=lock_path(settings, "default")).alone():
         learner.write(*labels(1, first=LABELS))
         tick_until(worker, lambda: value(metrics, "millrace_refresh_new_labels") == LABELS)
         worker.tick()

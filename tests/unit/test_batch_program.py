@@ -19,7 +19,7 @@ from batch_model.__main__ import main
 from batch_model.challenger import flat
 from batch_model.data import DataError, Taught, Window
 from batch_model.flags import STAGES
-from batch_model.folder import AlreadyRefreshing, Plan, RefreshFolder, refresh_root
+from batch_model.folder import AlreadyRefreshing, Plan, RefreshFolder, lock_path, refresh_root
 from batch_model.log_data import LogLabels, from_log, given_again
 from batch_model.offline import specification_of
 from batch_model.refresh import RefreshError, answer_to
@@ -76,15 +76,24 @@ def test_one_refresh_of_a_task_and_others_of_other_tasks(tmp_path: Path) -> None
         pass
 
 
+def test_one_refresh_of_a_task_also_where_each_keeps_a_folder_of_its_own(tmp_path: Path) -> None:
+    lock = lock_path(Settings(artifacts=str(tmp_path / "artifacts")), "a")
+    one, two = (RefreshFolder(tmp_path / name, "a", lock=lock) for name in ("one", "two"))
+    with one.alone(), pytest.raises(AlreadyRefreshing):
+        two.alone().__enter__()
+    with two.alone():
+        pass
+
+
 def test_a_folder_that_cannot_be_used_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MILLRACE_REFRESH_FOLDER", str(tmp_path))
-    (tmp_path / "default.lock").mkdir()
+    monkeypatch.setenv("MILLRACE_ARTIFACTS", str(tmp_path / "artifacts"))
+    (tmp_path / "refresh" / "default.lock").mkdir(parents=True)
     assert main(["refresh"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("millrace: ")
-    assert str(tmp_path / "default.lock") in said
+    assert str(tmp_path / "refresh" / "default.lock") in said
 
 
 def test_a_user_without_a_name_can_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
