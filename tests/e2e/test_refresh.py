@@ -34,7 +34,7 @@ WRONG = 600
 """So many labels are imported wrong, with much weight, and then corrected: the champion learned both, a refresh learns what stands."""
 
 EVENTS = 4_000
-RATE = 120
+RATE = 200
 FLAGS = {
     "MILLRACE_REFRESH_GATE_LEAST_LABELS": "150",
     "MILLRACE_REFRESH_GATE_SHARE": "0",
@@ -122,6 +122,15 @@ def check_exact(process: subprocess.Popen[str], report: Path) -> None:
     assert found["model_log_gaps"] == []
 
 
+def check_serves(stack: Stack, line: str, rows: Sequence[Row], folder: Path) -> None:
+    """Send events until the line serves; a predictor that has just read of it may still be loading it."""
+    for number in range(5):
+        check_exact(*flow(stack, rows, folder, f"serves-{number}"))
+        if max(predictions(stack), key=lambda one: one.predicted_at).model.line == line:
+            return
+    pytest.fail(f"{line} does not serve")
+
+
 def test_a_refresh_releases_and_switches_while_events_flow(stack: Stack, rows: list[Row], tmp_path: Path) -> None:
     names = sorted({str(row.label) for row in rows})
     shifted = dict(zip(names, names[1:] + names[:1], strict=True))
@@ -139,11 +148,8 @@ def test_a_refresh_releases_and_switches_while_events_flow(stack: Stack, rows: l
     wait_until(lambda: logged(stack) > before + 300, "labels of the events are learned")
     code, result = refresh(stack)
     assert (code, result["verdict"], result["champion"]) == (0, "released", "base"), result
-    # The sender may have ended before a refresh on a busy machine: what comes now is served by the release in any case.
-    later = flow(stack, rows[-4_000:-3_000], tmp_path, "later")
-    wait_until(lambda: any(one.model.line == result["line"] for one in predictions(stack)), "the release serves")
     check_exact(sender, report)
-    check_exact(*later)
+    check_serves(stack, result["line"], rows[-400:], tmp_path)
     served = [one.model for one in sorted(predictions(stack), key=lambda one: (one.source.partition, one.source.offset))]
     assert {model.line for model in served} == {"base", result["line"]}
     assert history(stack).champion == result["line"]
@@ -157,32 +163,24 @@ def test_a_bad_candidate_is_refused_and_when_forced_it_is_rolled_back(stack: Sta
     assert history(stack).champion == good
     code, forced = refresh(stack, "--drill", "shuffle-labels", "--force", "--why", "a drill")
     assert (code, forced["verdict"]) == (0, "released"), forced
-    sender, report = flow(stack, rows[WRONG + EVENTS : WRONG + EVENTS + 3_000], tmp_path, "second")
+    sender, report = flow(stack, rows[WRONG + EVENTS : WRONG + EVENTS + 2_000], tmp_path, "second")
     wait_until(lambda: history(stack).champion == good, "it is rolled back by itself", 180)
     check_exact(sender, report)
     (back,) = [change for change in history(stack).changes if isinstance(change, RollbackEntry)]
     assert (back.line, back.replaces, back.command_id) == (good, forced["line"], None)
     assert back.why
-    assert predictions(stack)[-1].model.line == good
+    check_serves(stack, good, rows[-400:], tmp_path)
     assert audit(stack.settings, "default").differences == []
-
-
-@pytest.mark.parametrize("stage", ["training", "command"])
-def test_a_refresh_that_is_killed_changes_nothing(stage: str, stack: Stack) -> None:
-    before = history(stack)
-    _killed_at(stage, stack)
-    after = history(stack)
-    assert (after.champion, after.changes) == (before.champion, before.changes)
 
 
 def test_one_that_is_killed_after_its_command_leaves_one_of_the_two_models(stack: Stack, rows: list[Row], tmp_path: Path) -> None:
     before = history(stack)
-    sender, report = flow(stack, rows[-1_500:], tmp_path, "third")
+    sender, report = flow(stack, rows[-1_000:], tmp_path, "third")
     _killed_at("answer", stack)
     wait_until(lambda: len(history(stack).changes) > len(before.changes), "the learner has answered it all the same")
     check_exact(sender, report)
     champion = history(stack).champion
-    assert predictions(stack)[-1].model.line == champion
+    check_serves(stack, champion, rows[-400:], tmp_path)
     code, result = refresh(stack, "--dry-run")
     assert (code in {0, 1}, result["champion"]) == (True, champion)
     assert audit(stack.settings, "default").differences == []
@@ -193,7 +191,7 @@ def test_learner_and_predictors_killed_during_a_swap_come_back_with_one_of_the_t
 ) -> None:
     before = history(stack)
     target = next(known.line for known in before.lines() if known.origin.artifact and known.line != before.champion)
-    sender, report = flow(stack, rows[-3_000:-1_500], tmp_path, "fourth")
+    sender, report = flow(stack, rows[-3_000:-1_000], tmp_path, "fourth")
     asked = millrace(stack, "models", "promote", target, "--by", "test", "--why", "a drill")
     topic = stack.settings.topic_prefix + Topic.MODEL_COMMANDS
     commands = end_offsets(stack.settings.kafka, [topic])[topic]
@@ -206,8 +204,7 @@ def test_learner_and_predictors_killed_during_a_swap_come_back_with_one_of_the_t
     check_exact(sender, report)
     answers = [change for change in history(stack).changes if change.command_id and change.why == "a drill" and change.line == target]
     assert len(answers) == 1
-    last = max(predictions(stack), key=lambda one: one.predicted_at)
-    assert last.model.line == history(stack).champion_at(last.model.seq)
+    check_serves(stack, history(stack).champion, rows[-400:], tmp_path)
     assert audit(stack.settings, "default").differences == []
 
 
