@@ -29,8 +29,9 @@ from batch_model.outcome import Outcome, Variant, Verdict
 from batch_model.publishing import publish
 from batch_model.rows import LabelledText
 from batch_model.stages import Stages
-from batch_model.storing import artifact_bytes, as_stored, compared_variants, fit_options, variant_of
+from batch_model.storing import artifact_bytes, as_stored, fit_options, variant_of
 from batch_model.tried import candidates_of
+from batch_model.variant_table import variant_table
 from online_model.models import OwnModel, TextModel
 from schemas.log import AnyChange, Command, RefusalEntry
 from schemas.manifest import Gate, Manifest
@@ -132,7 +133,7 @@ class Refresh:
         with self.stages.stage("fold", "comparing the network with the table that would serve"):
             _must_fold(fitted)
         variant = variant_of(self.refresh)
-        variants = compared_variants(fitted.model, variant, unseen)
+        variants = variant_table(fitted.model, self.refresh, unseen)
         fitted = as_stored(fitted, variant)
         line = line_of(plan.cut_seq, fitted.model)
         artifact = artifact_bytes(

@@ -1,8 +1,7 @@
-"""From the settings to a model and its artifact: how it is trained, how its table is stored, and what other ways would cost."""
+"""From the settings to a model and its artifact: how it is trained, and how its table is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,10 +9,8 @@ import msgspec
 
 from batch_model import variants
 from batch_model.fit import FitOptions, Fitted
-from batch_model.outcome import Variant as Shown
-from batch_model.rows import LabelledText
 from batch_model.search import SearchOptions
-from batch_model.variants import VARIANTS, Variant, Weights, measured, pack, unpack
+from batch_model.variants import Variant, Weights, pack, unpack
 from online_model.models import OwnModel, TextModel
 from online_model.replica import Replica
 from online_model.snapshots import Arrays
@@ -21,8 +18,6 @@ from schemas.refresh_settings import RefreshSettings
 from schemas.settings import Settings
 
 _WEIGHTS: dict[Literal["full", "float16", "int8"], Weights] = {"full": "float32", "float16": "float16", "int8": "int8"}
-_MEASURED = 2000
-"""Texts on which variants are compared, at most: the newest."""
 
 
 def variant_of(refresh: RefreshSettings) -> Variant:
@@ -74,22 +69,3 @@ def artifact_bytes(settings: Settings, task: str, model: OwnModel, line: str, *,
     replica.line, replica.model = line, cast("TextModel", _Packed(model, weights))
     replica.seq, replica.updated_at = cut_seq, updated_at
     return replica.snapshot()
-
-
-def compared_variants(model: OwnModel, chosen: Variant, rows: Sequence[LabelledText]) -> list[Shown]:
-    """Return what each way to store the full model would cost and reach, the chosen one among them; the model is left as it is."""
-    ways = VARIANTS if chosen in VARIANTS else (*VARIANTS, chosen)
-    found = measured(model, ways, rows[-_MEASURED:])
-    return [_shown(one, chosen=one.variant == chosen) for one in found if one.accuracy is not None]
-
-
-def _shown(one: variants.Measured, *, chosen: bool) -> Shown:
-    weights, prune = one.variant.weights, one.variant.prune
-    name = "full" if one.variant == variants.FULL else weights + (f", {prune:.0%} of the rows left out" if prune else "")
-    return Shown(
-        name=name.replace("%", " %"),
-        size_bytes=one.artifact_bytes,
-        predictions_per_second=one.predictions_per_second or 0.0,
-        accuracy=one.accuracy or 0.0,
-        chosen=chosen,
-    )

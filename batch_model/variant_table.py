@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from batch_model import outcome
 from batch_model.rows import LabelledText
-from batch_model.variants import VARIANTS, Measured, Variant, measured
+from batch_model.storing import variant_of
+from batch_model.variants import VARIANTS, Measured, measured
 from online_model.models import OwnModel
 from schemas.refresh_settings import RefreshSettings
+
+_MEASURED = 2000
+"""Texts on which variants are compared, at most: the newest."""
 
 
 def variant_table(model: OwnModel, refresh: RefreshSettings, rows: Sequence[LabelledText]) -> list[outcome.Variant]:
@@ -21,14 +25,9 @@ def variant_table(model: OwnModel, refresh: RefreshSettings, rows: Sequence[Labe
     """
     if not rows:
         return []
-    configured = configured_variant(refresh)
+    configured = variant_of(refresh)
     variants = VARIANTS if configured in VARIANTS else (*VARIANTS, configured)
-    return [_row(found, chosen=found.variant == configured) for found in measured(model, variants, rows)]
-
-
-def configured_variant(refresh: RefreshSettings) -> Variant:
-    """Return the variant that a release is stored as."""
-    return Variant("float32" if refresh.variant == "full" else refresh.variant, refresh.prune_share)
+    return [_row(found, chosen=found.variant == configured) for found in measured(model, variants, rows[-_MEASURED:])]
 
 
 def _row(found: Measured, *, chosen: bool) -> outcome.Variant:
