@@ -44,12 +44,6 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def body(schema: str) -> dict[str, Any]:
-    """Describe the body of a route for OpenAPI."""
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 def parse(data: bytes, kind: type[C]) -> C:
     """Return what is asked.
 

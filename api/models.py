@@ -27,7 +27,7 @@ from api.model_views import (
     models_view,
 )
 from api.problems import Problem
-from api.services import Has, Services, Task, answers, invalid, json
+from api.services import Has, Services, Task, answers, invalid, json, takes
 from api.writing import read_body
 from schemas.log import AnyChange, Command, RefusalEntry
 from schemas.manifest import Manifest
@@ -91,33 +91,33 @@ def line(has: Has, task: Task, line: LineId) -> Response:
     return json(found)
 
 
-@router.post("/rollback", status_code=202, responses=asked.ANSWERS, openapi_extra=asked.body("Rollback"))
+@router.post("/rollback", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Rollback))
 async def rollback(request: Request, has: Has, task: Task, wait_s: Wait = 0) -> Response:
     """Ask for the line that served before, or for `line`, to serve again; the one that serves is then held no more."""
     wanted = asked.parse(await read_body(request), asked.Rollback)
     return await _ask(has, task, "rollback", wanted.line, wanted, wait_s)
 
 
-@router.post("/{line}/promote", status_code=202, responses=asked.ANSWERS, openapi_extra=asked.body("Change"))
+@router.post("/{line}/promote", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
 async def promote(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for a line to serve. The one that serves until then is watched as the former one, and can be rolled back to."""
     return await _ask(has, task, "promote", line, asked.parse(await read_body(request), asked.Change), wait_s)
 
 
-@router.post("/{line}/shadow", status_code=202, responses=asked.ANSWERS, openapi_extra=asked.body("Change"))
+@router.post("/{line}/shadow", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
 async def shadow(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for a line to be watched as a shadow: it predicts and learns beside the one that serves, and is promoted or dropped by itself."""
     return await _ask(has, task, "shadow", line, asked.parse(await read_body(request), asked.Change), wait_s)
 
 
-@router.post("/{line}/split", status_code=202, responses=asked.ANSWERS, openapi_extra=asked.body("Split"))
+@router.post("/{line}/split", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Split))
 async def split(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for a line to serve a `share` of the events, chosen by hash of the event id."""
     wanted = asked.parse(await read_body(request), asked.Split)
     return await _ask(has, task, "split", line, wanted, wait_s, share=wanted.share)
 
 
-@router.post("/{line}/drop", status_code=202, responses=asked.ANSWERS, openapi_extra=asked.body("Change"))
+@router.post("/{line}/drop", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
 async def drop(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for the watch of a line to end."""
     return await _ask(has, task, "drop", line, asked.parse(await read_body(request), asked.Change), wait_s)

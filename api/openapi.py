@@ -10,31 +10,8 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import asked, model_views, views
-from api.problems import ProblemBody
+from api.services import DESCRIBED
 from schemas.records import Event, Feedback
-
-_TYPES: list[type[msgspec.Struct]] = [
-    ProblemBody,
-    Event,
-    Feedback,
-    asked.Change,
-    asked.Rollback,
-    asked.Split,
-    model_views.CommandView,
-    model_views.HistoryView,
-    model_views.LineDetail,
-    model_views.ModelAtView,
-    model_views.ModelsView,
-    views.Accepted,
-    views.CountsView,
-    views.PartView,
-    views.PredictionDetail,
-    views.PredictionsView,
-    views.QualityView,
-    views.ReadyView,
-    views.ReceiptView,
-]
 
 
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -51,7 +28,7 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template="#/components/schemas/{name}")
     for record, optional in (("Event", "event_id"), ("Feedback", None)):
         # What a client sends: the topic's record, with the id made here if it is missing.
         sent = copy.deepcopy(schemas[record])

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from api.problems import MEDIA_TYPE
+from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
 from api.readiness import Readiness
 from api.sent import Sent
@@ -72,8 +72,13 @@ def json(view: msgspec.Struct, status: int = 200) -> Response:
     return Response(msgspec.json.encode(view), status_code=status, media_type="application/json")
 
 
+DESCRIBED: set[type[msgspec.Struct]] = {ProblemBody}
+"""The types that the routes answer with or take; their schemas go into the OpenAPI description."""
+
+
 def answers(view: type[msgspec.Struct], *errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
     """Describe a route's answers for OpenAPI; the schemas come from `api.openapi`."""
+    DESCRIBED.add(view)
     described: dict[int | str, dict[str, Any]] = {status: _described(view.__name__, "application/json", view.__doc__ or "")}
     for error in errors:
         described[error] = _described("ProblemBody", MEDIA_TYPE, _ERRORS[error])
@@ -88,6 +93,14 @@ _ERRORS: Mapping[int, str] = {
     422: "A field is wrong; `errors` names it.",
     503: "Kafka or Redis is away, or the model log is still being read; `detail` says what to do.",
 }
+
+
+def takes(*kinds: type[msgspec.Struct]) -> dict[str, Any]:
+    """Describe the body of a route for OpenAPI: one of these types."""
+    DESCRIBED.update(kinds)
+    named = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in kinds]
+    schema = named[0] if len(named) == 1 else {"oneOf": named}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _described(schema: str, media_type: str, text: str) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ref(self) -> FeedbackRef:
         """The reference by which label states name it."""
-        return FeedbackRef(at=self.at, feedback_id=self.feedback.feedback_id, source=self.feedback.source)
+        sent = self.feedback
+        return FeedbackRef(at=self.at, feedback_id=sent.feedback_id, source=sent.source, reviewer=sent.reviewer, drawn=sent.drawn)
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,11 +70,15 @@ class Event(Record, frozen=True, kw_only=True):
     meta: Meta = {}
 
 
+Drawn = Literal["random", "uncertain", "diverse", "new", "wrong"]
+"""Why an event was chosen to be labelled: at random, or since it promised to teach much."""
+
+
 class Feedback(Record, frozen=True, kw_only=True):
     """A label for an event. Topic `feedback`, key `event_id`.
 
     With `text` it is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
-    Millrace can be imported.
+    Millrace can be imported. A label from the review queue says who gave it (`reviewer`) and why it was asked for (`drawn`).
     """
 
     event_id: Id
@@ -86,6 +90,8 @@ class Feedback(Record, frozen=True, kw_only=True):
     source: Annotated[str, msgspec.Meta(max_length=256)] | None = None
     weight: Weight = 1.0
     comment: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+    reviewer: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    drawn: Drawn | None = None
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +141,8 @@ class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
     at: Position
     feedback_id: str | None = None
     source: str | None = None
+    reviewer: str | None = None
+    drawn: Drawn | None = None
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
