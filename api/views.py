@@ -39,19 +39,24 @@ class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionDetail(PredictionView, frozen=True, kw_only=True):
-    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned."""
+    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned.
+
+    `marked_wrong`: someone has said that it is wrong, and no label has come since. `correct` is by the truth, else by that.
+    """
 
     label_state: State | None
     label_seq: int | None
     truth: str | None
     correct: bool | None
+    marked_wrong: bool
 
 
 class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an event's labels: the state of the one that counts, the seq that absorbed it, and all states, oldest first.
 
     `served` is the label that had been served for the event, `score` how that fared against the label that counts. Both are null
-    if nobody had asked the model (a self-contained label); `score` also for a correction, since an event is scored once.
+    if nobody had asked the model (a self-contained label); `score` also if the event was scored before: it is scored once, by its first
+    label or verdict. `marked_wrong`: someone has said that what was served is wrong, and no label has come since.
     """
 
     event_id: str
@@ -62,6 +67,7 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool
     time: int
     history: list[LabelState]
 
@@ -156,12 +162,14 @@ def predictions_view(task: str, page: Page) -> PredictionsView:
 def prediction_detail(prediction: Prediction, receipt: Receipt | None) -> PredictionDetail:
     """Return a prediction with what is known of its label."""
     truth = receipt.truth if receipt else None
+    marked_wrong = receipt is not None and receipt.marked_wrong
     return PredictionDetail(
         **_fields(prediction),
         label_state=receipt.state if receipt else None,
         label_seq=receipt.seq if receipt else None,
         truth=truth,
-        correct=None if truth is None else truth == prediction.label,
+        correct=truth == prediction.label if truth is not None else False if marked_wrong else None,
+        marked_wrong=marked_wrong,
     )
 
 
@@ -176,6 +184,7 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         truth=receipt.truth,
         served=receipt.served,
         score=receipt.score,
+        marked_wrong=receipt.marked_wrong,
         time=receipt.time,
         history=receipt.history,
     )

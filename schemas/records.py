@@ -30,7 +30,7 @@ Role = Literal["shadow", "split", "former"]
 
 
 class Reason(StrEnum):
-    """Why a record was rejected."""
+    """Why a record was refused, so that there is a dead letter."""
 
     NULL_VALUE = "null_value"
     NOT_UTF8 = "not_utf8"
@@ -40,7 +40,6 @@ class Reason(StrEnum):
     META_TOO_LONG = "meta_too_long"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_TASK = "unknown_task"
-    NOTHING_SERVED = "nothing_served"
 
 
 class State(StrEnum):

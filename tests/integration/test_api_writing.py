@@ -71,7 +71,11 @@ def test_events_reach_kafka(api: httpx.Client, settings: Settings) -> None:
 def test_feedback_reaches_kafka(api: httpx.Client, settings: Settings) -> None:
     response = api.post(
         "/v1/feedback",
-        json=[{"event_id": "e1", "label": "a"}, {"event_id": "e1", "label": "b", "feedback_id": "f", "weight": 2, "text": "☃"}],
+        json=[
+            {"event_id": "e1", "label": "a"},
+            {"event_id": "e1", "label": "b", "feedback_id": "f", "weight": 2, "text": "☃"},
+            {"event_id": "e1", "verdict": "wrong", "comment": "no"},
+        ],
     )
     ids = response.json()["ids"]
     assert response.status_code == 202
@@ -81,8 +85,10 @@ def test_feedback_reaches_kafka(api: httpx.Client, settings: Settings) -> None:
     assert [(label.event_id, label.label, label.feedback_id, label.weight, label.text) for label in labels] == [
         ("e1", "a", ids[0], 1, None),
         ("e1", "b", "f", 2, "☃"),
+        ("e1", None, ids[2], 1, None),
     ]
-    assert [key for key, _ in records] == [b"e1", b"e1"]
+    assert (labels[2].verdict, labels[2].comment) == ("wrong", "no")
+    assert [key for key, _ in records] == [b"e1", b"e1", b"e1"]
 
 
 def test_a_thousand_at_once(api: httpx.Client, settings: Settings) -> None:
@@ -109,6 +115,10 @@ def test_a_thousand_at_once(api: httpx.Client, settings: Settings) -> None:
         ("events", 5, "body", "invalid_field"),
         ("feedback", {"event_id": "e"}, "label", "invalid_field"),
         ("feedback", {"label": "a"}, "event_id", "invalid_field"),
+        ("feedback", {"event_id": "e", "label": "a", "verdict": "right"}, "verdict", "invalid_field"),
+        ("feedback", {"event_id": "e", "verdict": "maybe"}, "verdict", "invalid_field"),
+        ("feedback", {"event_id": "e", "verdict": "wrong", "text": "t"}, "verdict", "invalid_field"),
+        ("feedback", {"event_id": "e", "verdict": None}, "label", "invalid_field"),
         ("feedback", {"event_id": "e", "label": ""}, "label", "invalid_field"),
         ("feedback", {"event_id": "e", "label": "a", "weight": 0}, "weight", "invalid_field"),
         ("feedback", {"event_id": "e", "label": "a", "task": "nope"}, "task", "unknown_task"),
