@@ -57,8 +57,8 @@ def what_the_ledger_says(
             feedback = Feedback(event_id="e", label=label.label, verdict=label.verdict, feedback_id=label.feedback_id)
             seen = Incoming(feedback=feedback, at=Position(partition=label.place[0], offset=label.place[1], time=label.time))
         if seen is not None:
-            made = msgspec.structs.replace(prediction("e", predicted_at or 0), label=served)
-            known = made if predicted_at is not None and now >= match_at else None
+            first = msgspec.structs.replace(prediction("e", predicted_at or 0), label=served)
+            known = first if predicted_at is not None and now >= match_at else None
             account, made = settle(account, seen, known, now=now, waits=WAITS)
             decisions += made
     return decisions
