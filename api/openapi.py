@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.services import DESCRIBED
+from schemas.json_schema import with_rules
 from schemas.records import Event, Feedback
 
 
@@ -28,7 +29,8 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template="#/components/schemas/{name}")
+    _, components = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template="#/components/schemas/{name}")
+    schemas = with_rules(components)
     for record, optional in (("Event", "event_id"), ("Feedback", None)):
         # What a client sends: the topic's record, with the id made here if it is missing.
         sent = copy.deepcopy(schemas[record])

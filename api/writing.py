@@ -43,8 +43,9 @@ async def events(request: Request, has: Has) -> Response:
 
 @router.post("/feedback", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewFeedback"))
 async def feedback(request: Request, has: Has) -> Response:
-    """Send labels, one object or a list; `feedback_id` is made if it is missing.
+    """Send labels, or verdicts on what was served, one object or a list; `feedback_id` is made if it is missing.
 
+    The verdict `right` is the label that was served; `wrong` counts against it and teaches nothing.
     A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
