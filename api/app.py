@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
 from api import health, models, problems, reading, writing
+from api.measures import Looked, Measures
+from api.observing import Observed
 from api.openapi import describe
 from api.publisher import Publisher
 from api.readiness import Readiness
@@ -24,6 +27,14 @@ from store.releases import ReleaseFolder
 _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of text that is classified and never stops being learned from."
 
 
+class _Application(FastAPI):
+    """Observed from outside of everything, also of what turns unexpected errors into answers."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        has: Services = self.state.services
+        return Observed(super().build_middleware_stack(), has.measures, has.settings.application)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the application. Once it serves it follows the model log; else it connects with the first request that needs Kafka or Redis.
 
@@ -32,23 +43,29 @@ def create_app(settings: Settings) -> FastAPI:
     """
     client = connect_redis(settings.redis)
     reader = RedisReader(client, topic_prefix=settings.topic_prefix)
-    publisher = Publisher(settings.kafka)
+    measures = Measures()
+    prefix = len(settings.topic_prefix)
+    publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     feed = ModelFeed(settings)
+    readiness = Readiness(settings, reader, feed)
+    measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
+        readiness.start()
         yield
+        await run_in_threadpool(readiness.close)
         await run_in_threadpool(feed.close)
         await run_in_threadpool(publisher.close)
         client.close()
         client.connection_pool.disconnect()
 
-    app = FastAPI(
+    app = _Application(
         title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, releases, Sent())
+    app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures)
     problems.install(app)
     for routes in (reading, models, writing, health):
         app.include_router(routes.router)

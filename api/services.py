@@ -10,6 +10,7 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from api.measures import Measures
 from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
 from api.readiness import Readiness
@@ -32,6 +33,7 @@ class Services:
     feed: ModelFeed
     releases: ReleaseFolder
     sent: Sent
+    measures: Measures
 
 
 def services(request: Request) -> Services:

@@ -105,7 +105,10 @@ class Parts:
             self.keepers["jobmanager"] = ExternalKeeper("jobmanager", f"http://{plan.flink}", rest.answers, now)
             yield "jobmanager"
             return
-        ports = FlinkPorts(plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"])
+        ports = FlinkPorts(
+            plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"],
+            plan.ports["jobmanager_metrics"], plan.ports["taskmanager_metrics"],
+        )  # fmt: skip
         settings = plan.read_settings()
         cluster = flink_part_pair(
             folder.flink,
