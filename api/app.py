@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
@@ -24,6 +25,9 @@ from store.model_feed import ModelFeed
 from store.reader import RedisReader
 from store.releases import ReleaseFolder
 
+WRITERS = 16
+"""Threads that may wait for Kafka at once; there are 40 in all."""
+
 _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of text that is classified and never stops being learned from."
 
 
@@ -32,7 +36,7 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         has: Services = self.state.services
-        return Observed(super().build_middleware_stack(), has.measures, has.settings.application)
+        return Observed(super().build_middleware_stack(), has.measures)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures)
+    app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures, CapacityLimiter(WRITERS))
     problems.install(app)
     for routes in (reading, models, writing, health):
         app.include_router(routes.router)

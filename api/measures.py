@@ -20,7 +20,7 @@ from store.model_feed import ModelFeed
 from store.reader import RedisReader
 
 # The time at which each counter was made: a series more for every one, which nobody reads.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

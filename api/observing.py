@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.asked_by import CURRENT, REQUEST_ID, TRACEPARENT, AskedBy, asked_by
 from api.measures import Measures
+from store.logs import place
 
 log = logging.getLogger("api.requests")
 
@@ -26,8 +26,8 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 class Observed:
     """The application, observed from outside: also what no route answers is counted and logged."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, application: str) -> None:
-        self._app, self._measures, self._application = app, measures, application
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+        self._app, self._measures = app, measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the application answer, and note how it did."""
@@ -42,7 +42,7 @@ class Observed:
             await self._app(scope, receive, answer.send)
         except Exception as error:
             # Its text may hold what a user wrote: the log gets the kind and the place. Whoever asked has a problem by now.
-            log.error("%s in %s: %s", type(error).__name__, _route(scope), _place(error), extra={"request_id": by.request_id})  # noqa: TRY400 - as said above
+            log.error("request failed", extra={"request_id": by.request_id, "error": type(error).__name__, "at": place(error)})  # noqa: TRY400 - as said above
             if not answer.whole:
                 raise
         finally:
@@ -55,7 +55,6 @@ class Observed:
         self._measures.answered(route, method, answer.status, seconds)
         quiet = route in _PROBES and answer.status < 400
         fields: dict[str, Any] = {
-            "application": self._application,
             "request_id": by.request_id,
             "route": route,
             "method": method,
@@ -89,8 +88,3 @@ class _Answer:
 def _route(scope: Scope) -> str:
     """Return the template of the route that a path belongs to, never the path."""
     return getattr(scope.get("route"), "path", NO_ROUTE)
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    return " < ".join(f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames))

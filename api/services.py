@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
+from anyio import CapacityLimiter
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
@@ -24,7 +25,7 @@ from store.releases import ReleaseFolder
 
 @dataclass(frozen=True)
 class Services:
-    """Made once for the application."""
+    """Made once for the application; `writers` bounds the threads that wait for Kafka, so that those who read have some left."""
 
     settings: Settings
     reader: RedisReader
@@ -34,6 +35,7 @@ class Services:
     releases: ReleaseFolder
     sent: Sent
     measures: Measures
+    writers: CapacityLimiter
 
 
 def services(request: Request) -> Services:
@@ -89,6 +91,7 @@ def answers(view: type[msgspec.Struct], *errors: int, status: int = 200) -> dict
 
 _ERRORS: Mapping[int, str] = {
     400: "The body is no JSON.",
+    408: "The body did not come in time.",
     404: "There is no such thing (any more); `detail` says what was looked for.",
     409: "The learner refused it; `detail` says why.",
     413: "The body, or a record, is too large.",

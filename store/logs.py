@@ -12,7 +12,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import structlog
-from structlog.typing import EventDict, ProcessorFormatter
+from structlog.typing import EventDict
 
 MAX_BYTES = 16 * 1024 * 1024
 OLDER_FILES = 3
@@ -43,3 +43,46 @@ def log_as_json(application: str, *, file: Path | None = None, level: int = logg
 def _rotating(file: Path) -> logging.Handler:
     file.parent.mkdir(parents=True, exist_ok=True)
     return RotatingFileHandler(file, maxBytes=MAX_BYTES, backupCount=OLDER_FILES, encoding="utf-8", delay=True)
+
+
+def _formatter(application: str, *, readable: bool) -> logging.Formatter:
+    def named(_: object, __: str, event: EventDict) -> EventDict:
+        return {**event, "application": application}
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        named,
+        _without_values,
+    ]
+    if readable:
+        last: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+    else:
+        last = [_ordered, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    )
+
+
+def _without_values(_: object, __: str, event: EventDict) -> EventDict:
+    """Say of an exception its kind and where it came from: its text may hold what a user wrote."""
+    error = event.pop("exc_info", None)
+    event.pop("color_message", None)
+    if isinstance(error, tuple) and error[0] is not None:
+        event["error"] = error[0].__name__
+        event["at"] = place(error[1])
+    return event
+
+
+def place(error: BaseException) -> str:
+    """Return where an exception came from, the innermost place first."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in reversed(frames))
+
+
+def _ordered(_: object, __: str, event: EventDict) -> EventDict:
+    """Put first what every line has."""
+    first = ("time", "level", "application", "logger", "event")
+    return {**{name: event.pop(name) for name in first if name in event}, **event}
