@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from api import health, models, problems, reading, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
-from api.openapi import describe
+from api.openapi import describe, operation_id
 from api.publisher import Publisher
 from api.readiness import Readiness
 from api.sent import Sent
@@ -66,7 +66,14 @@ def create_app(settings: Settings) -> FastAPI:
         client.connection_pool.disconnect()
 
     app = _Application(
-        title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Millrace",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
     app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures, CapacityLimiter(WRITERS))

@@ -17,8 +17,10 @@ from api.views import PartView, ReadyView
 router = APIRouter(tags=["service"])
 
 _FIRST_ANSWER_S = 3.0
+_SOME = "# TYPE millrace_api_requests_in_flight gauge\nmillrace_api_requests_in_flight 1.0\n"
+_TEXT = {"schema": {"type": "string"}, "examples": {"some": {"value": _SOME}}}
 _METRICS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The metrics.", "content": {measures.CONTENT_TYPE.partition(";")[0]: {"schema": {"type": "string"}}}}
+    200: {"description": "The metrics.", "content": {measures.CONTENT_TYPE.partition(";")[0]: _TEXT}}
 }
 _STARTED = int(time.time() * 1000)
 
