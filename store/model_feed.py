@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
-from schemas.log import AnyChange, RefusalEntry, SnapshotEntry
+from schemas.log import AnyChange, LabelEntry, RefusalEntry
 from schemas.parsing import parse_log_entry, record_parser
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -85,7 +85,7 @@ class TaskLog:
         self.seq = max(self.seq, entry.seq)
         if isinstance(entry, AnyChange):
             self._take_change(entry)
-        elif not isinstance(entry, SnapshotEntry):
+        elif isinstance(entry, LabelEntry):
             self.last_label_at = entry.time
             return
         self._others.append(entry.seq)
