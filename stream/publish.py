@@ -10,8 +10,9 @@ from schemas.topics import Topic
 from stream.frames import scatter
 from stream.read_model import UPDATE_COLUMNS, UPDATES, Kind, WriteReadModel
 from stream.rows import BYTES
+from stream.trending import count_names
 
-SINK_TOPICS = (Topic.AGGREGATES,)
+SINK_TOPICS = (Topic.AGGREGATES, Topic.TRENDING)
 
 _FRAME_ROWS = 1000
 _MINUTE_MS = 60_000
@@ -27,15 +28,23 @@ _NOTHING = {
     **dict.fromkeys(("name", "task", "label", "granularity"), "CAST(NULL AS STRING)"),
     **dict.fromkeys(("start_ms", "total"), "CAST(NULL AS BIGINT)"),
 }
+_RECORD = {"record_value": "record_value"}
+_OWN: dict[Kind, dict[str, str]] = {
+    Kind.HEARTBEAT: {},
+    Kind.COUNT: {name: name for name in UPDATE_COLUMNS if name not in {"kind", "record_value"}},
+    # When and where it came is for the windows of names.
+    Kind.PREDICTIONS: {**_RECORD, "task": "task", "start_ms": "record_time", "total": "CAST(record_partition AS BIGINT)"},
+}
 
 
 def publish(
     tables: StreamTableEnvironment, predictions: Table, label_states: Table, quality: Table, heartbeat: Table, settings: Settings
 ) -> DataStream:
-    """Write everything to Redis, and return the counts for `SINK_TOPICS`, as `rows.OUT`.
+    """Write everything to Redis, and return the counts and trending names for `SINK_TOPICS`, as `rows.OUT`.
 
     Args:
-        predictions: committed: record_value BYTES, record_time BIGINT, task STRING, label STRING, arrived (processing time).
+        predictions: committed: record_value BYTES, record_partition INT, record_time BIGINT, task STRING, label STRING, arrived
+            (processing time).
         label_states: the same; label is the state.
         quality: record_value BYTES, arrived.
         heartbeat: a row now and then, whatever it holds: with each one the job says that it lives.
@@ -46,8 +55,9 @@ def publish(
     tables.create_temporary_view(MINUTES, tables.sql_query(minutes_query()))
     # One query, so that each topic is read once for its batches and its counts.
     queries = [_update(kind, f"SELECT * FROM {kind}") for kind in views] + [_update(Kind.COUNT, counts_query())]
+    changes = tables.to_changelog_stream(tables.sql_query(" UNION ALL ".join(queries)))
     updates = UPDATES.gather(
-        tables.to_changelog_stream(tables.sql_query(" UNION ALL ".join(queries))),
+        count_names(changes, settings) if settings.trending else changes,
         most_rows=_FRAME_ROWS,
         wait_ms=settings.publish_interval_ms,
         uid="publish-gather",
@@ -58,8 +68,7 @@ def publish(
 
 def _update(kind: Kind, query: str) -> str:
     """Return the query with all of `UPDATE_COLUMNS`; those that its kind does not have are null."""
-    own = {Kind.HEARTBEAT: set(), Kind.COUNT: set(UPDATE_COLUMNS) - {"kind", "record_value"}}.get(kind, {"record_value"})
-    columns = [f"'{kind}' AS kind", *(name if name in own else f"{null} AS {name}" for name, null in _NOTHING.items())]
+    columns = [f"'{kind}' AS kind", *({**_NOTHING, **_OWN.get(kind, _RECORD)}[name] + f" AS {name}" for name in UPDATE_COLUMNS[1:])]
     return f"SELECT {', '.join(columns)} FROM ({query})"
 
 
