@@ -25,12 +25,14 @@ from typing import Final, Literal
 from schemas.trending import NameKind
 
 Granularity = Literal["minute", "hour", "day", "total"]
-CountName = Literal["predictions", "label_states"]
+CountName = Literal["predictions", "label_states", "scores"]
 
 NO_LABEL: Final = ""
 """Stands for "the model knew no class" in keys and counts; a label is never empty."""
 
 _DAY_MS = 24 * 3600 * 1000
+WIDTH_MS: dict[Granularity, int | None] = {"minute": 60_000, "hour": 3_600_000, "day": _DAY_MS, "total": None}
+"""How long a window of counts is; the total has no beginning."""
 COUNT_LIFETIME_MS: dict[Granularity, int | None] = {"minute": 2 * _DAY_MS, "hour": 60 * _DAY_MS, "day": 3 * 365 * _DAY_MS, "total": None}
 """How long a bucket stays after its start; absolute, so writing an old bucket again does not prolong it."""
 

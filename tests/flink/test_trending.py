@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -84,14 +87,14 @@ def closed_windows(environment: Environment, create: Tables, arrivals: Sequence[
         f" record_time AS start_ms, CAST(record_partition AS BIGINT) AS total FROM {listed}"  # noqa: S608 - the name is Flink's
     )
 
+    return as_text(count_names(environment.tables.to_changelog_stream(updates), settings))
+
+
+def as_text(updates: DataStream) -> DataStream:
     def window(row: Row) -> list[str]:
         return [bytes(row[1]).decode()] if row[0] == "trending" else []
 
-    return count_names(environment.tables.to_changelog_stream(updates), settings).flat_map(window, output_type=Types.STRING())
-
-
-def sorted_rows(windows: Sequence[object]) -> list[object]:
-    return list(windows)
+    return updates.flat_map(window, output_type=Types.STRING())
 
 
 def test_windows_equal_a_recount(environment: Environments, table: Tables, settings: Settings) -> None:
@@ -110,6 +113,75 @@ def test_windows_equal_a_recount(environment: Environments, table: Tables, setti
     shown = {(window["kind"], item["name"]) for window in expected for item in window["items"]}  # type: ignore[attr-defined]  # as above
     assert {("word", "burst"), ("word", "strasse"), ("word", "地震"), ("hashtag", "東京"), ("mention", "名前")} <= shown
     assert any(window["total_before"] and not window["total"] for window in expected), "the pause has empty windows"
+
+
+ENDLESS_ROWS = 240
+CRASH_AT = 160
+
+
+def endless(environment: Environment) -> Table:
+    """Return updates for 40 predictions a second, of which each comes 5 s of Kafka's time after the one before, and then none any more."""
+    tables = environment.tables
+    tables.execute_sql(
+        "CREATE TEMPORARY TABLE numbers (number BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '40',"
+        f" 'fields.number.kind' = 'sequence', 'fields.number.start' = '0', 'fields.number.end' = '{ENDLESS_ROWS - 1}')"
+    )
+    tables.execute_sql("CREATE TEMPORARY TABLE silence (number INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1')")
+    text = """'{"label":"a","text":"word' || CAST(MOD(number, 7) AS STRING) || ' #t' || CAST(MOD(number, 3) AS STRING) || '"}'"""
+    none = "CAST(NULL AS STRING)"
+    return tables.sql_query(
+        f"SELECT 'predictions' AS kind, ENCODE({text}, 'UTF-8') AS record_value, {none} AS name, 'default' AS task, {none} AS label,"
+        f" {none} AS granularity, {BEGIN_MS} + 5000 * number AS start_ms, MOD(number, 2) AS total FROM numbers UNION ALL"
+        f" SELECT 'heartbeat', CAST(NULL AS BYTES), {none}, {none}, {none}, {none}, CAST(0 AS BIGINT), CAST(0 AS BIGINT) FROM silence"  # noqa: S608 - constants of this test
+    )
+
+
+def test_counts_outlive_a_crash_and_a_stream_that_stops_closes_its_windows(
+    environment: Environments, settings: Settings, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(settings, topic_partitions=2, trending_window_slides=3, trending_idle_ms=4000)
+    env = environment(Job.PUBLISH)
+    env.streams.enable_checkpointing(300)
+    crashed = str(tmp_path / "crashed")
+
+    def fail_once(row: Row) -> Row:
+        if row[0] == "predictions" and row[6] == BEGIN_MS + 5000 * CRASH_AT and not Path(crashed).exists():
+            Path(crashed).touch()
+            raise RuntimeError("as the test wants it")
+        return row
+
+    counted = count_names(env.tables.to_changelog_stream(endless(env)), settings)
+    watched = counted.map(fail_once, output_type=counted.get_type())
+    windows: list[Trending] = []
+    with as_text(watched).execute_and_collect() as results:
+        watchdog = threading.Timer(120, results.close)
+        watchdog.start()
+        for row in results:
+            windows.append(record_parser(Trending)(row.encode()))
+            if windows[-1].end > BEGIN_MS + 24 * 3_600_000 and windows[-1].kind == "mention":
+                break
+        watchdog.cancel()
+    assert Path(crashed).exists()
+    arrivals = [Arrival(n % 2, BEGIN_MS + 5000 * n, "default", f"word{n % 7} #t{n % 3}") for n in range(ENDLESS_ROWS)]
+    # What the clock closes is what a prediction far ahead would close; the pause itself is cut short.
+    arrivals += [Arrival(partition, windows[-1].end + settings.trending_lateness_ms, "default", "") for partition in range(2)]
+    assert [msgspec.to_builtins(window) | {"v": 0} for window in windows] == [
+        window | {"v": 0}
+        for window in recount(arrivals, slide=SLIDE_MS, slides=3, top=20, lateness=settings.trending_lateness_ms, partitions=2)
+    ]
+    assert abs(windows[-1].end - time.time() * 1000) < 2 * SLIDE_MS
+
+
+def test_full_memory_drops_the_rarest_and_closes_early(environment: Environments, table: Tables, settings: Settings) -> None:
+    settings = msgspec.structs.replace(settings, topic_partitions=2, trending_window_slides=1, trending_names=4000, trending_idle_ms=3_600_000)
+    arrivals = [Arrival(0, BEGIN_MS + 250 * n, "default", f"often one{n:05} two{n:05}") for n in range(6000)]
+    with closed_windows(environment(Job.PUBLISH), table, arrivals, settings).execute_and_collect() as results:
+        words = [window for row in results if (window := record_parser(Trending)(row.encode())).kind == "word"]
+    # The other partition never comes and holds up every window, until so many names are not to be kept.
+    assert len(words) >= 5
+    for window in words:
+        assert (window.total, window.missed, window.late) == (240, 1, 0)
+        assert all(item.count == 1 for item in window.items if item.name != "often")
 
 
 def test_names_of_a_text() -> None:
