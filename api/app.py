@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import health, models, problems, reading, writing
+from api import health, models, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -78,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
     app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures, CapacityLimiter(WRITERS))
     problems.install(app)
-    for routes in (reading, models, writing, health):
+    for routes in (reading, statistics, models, writing, health):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
