@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -17,6 +17,7 @@ from api.services import Services
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
 from store.releases import ReleaseFolder
@@ -33,13 +34,14 @@ def create_app(settings: Settings) -> FastAPI:
     client = connect_redis(settings.redis)
     reader = RedisReader(client, topic_prefix=settings.topic_prefix)
     publisher = Publisher(settings.kafka)
-    feed = ModelFeed(settings)
+    replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
+    feed = ModelFeed(settings, replicas)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
         yield
-        await run_in_threadpool(feed.close)
+        await run_in_threadpool(_close, feed, replicas)
         await run_in_threadpool(publisher.close)
         client.close()
         client.connection_pool.disconnect()
@@ -48,9 +50,16 @@ def create_app(settings: Settings) -> FastAPI:
         title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, releases, Sent())
+    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, replicas, releases, Sent())
     problems.install(app)
     for routes in (reading, models, writing, health):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
+
+
+def _close(feed: ModelFeed, replicas: Mapping[str, LiveReplica]) -> None:
+    """End the feed first: nobody else may end what it looks after."""
+    feed.close()
+    for replica in replicas.values():
+        replica.close()
