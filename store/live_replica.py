@@ -15,14 +15,32 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
 from store.building import FIRST_WAIT_S, Building
+from store.log_reader import ModelLogReader
 from store.model_feed import NotReadYet
 from store.turns import Turns
 
 if TYPE_CHECKING:
+    from online_model.confidences import Confidences
     from online_model.replica import Replica
     from store.beside import Beside
 
 log = logging.getLogger(__name__)
+
+LOOK_BACK = 10_000
+"""Entries of the log in which the last labels that score a prediction are looked for."""
+
+
+class _Loaded:
+    """What a load makes: the replica, and how sure the last served predictions were."""
+
+    def __init__(self, replica: Replica, confidences: Confidences) -> None:
+        self.replica = replica
+        self.confidences = confidences
+
+    def apply(self, entry: AnyLogEntry) -> None:
+        """Apply the next entry of the log; one that is known is ignored."""
+        if self.replica.apply(entry):
+            self.confidences.apply(entry)
 
 
 class LiveReplica:
@@ -43,7 +61,8 @@ class LiveReplica:
         self._first_wait_s = first_wait_s
         self._turns = Turns()
         self._beside: Beside | None = None
-        self._building: Building[Replica] | None = None
+        self._building: Building[_Loaded] | None = None
+        self._confidences: Confidences | None = None
         self._seen = 0
         self._ends_at = 0
         self._reached = 0
@@ -62,6 +81,10 @@ class LiveReplica:
                 raise NotReadYet(self._trouble or self._progress())
             yield self._beside.replica
 
+    def confidences(self) -> list[tuple[float, bool]]:
+        """Return how sure the served predictions of the last labels were, and whether they were right; call it within `held`."""
+        return self._confidences.known() if self._confidences else []
+
     @property
     def busy(self) -> bool:
         """Whether something is being loaded, so that `step` should be called often."""
@@ -73,7 +96,7 @@ class LiveReplica:
         if self._beside is None and self._building is None:
             # Whatever is wrong, it may be right at the next try, and who asks meanwhile is told.
             self._building = Building(
-                f"replica of task {self._task}", self._load, self._learn, retry=(Exception,), first_wait_s=self._first_wait_s
+                f"replica of task {self._task}", self._build, _Loaded.apply, retry=(Exception,), first_wait_s=self._first_wait_s
             )
 
     def away(self, why: str) -> None:
@@ -115,14 +138,14 @@ class LiveReplica:
     def _end(self, *, wait: bool = False) -> None:
         building, self._building = self._building, None
         with self._turns.taken():
-            beside, self._beside = self._beside, None
+            beside, self._beside, self._confidences = self._beside, None, None
         self._seen = self._reached = 0
         if building is not None:
             building.close() if wait else building.stop()
         if beside is not None:
             beside.close()
 
-    def _look_at(self, building: Building[Replica]) -> None:
+    def _look_at(self, building: Building[_Loaded]) -> None:
         from online_model.replica import LogGap  # noqa: PLC0415 - not before it is needed; see the module
 
         try:
@@ -139,6 +162,8 @@ class LiveReplica:
         try:
             with self._turns.taken():
                 beside.apply(entry)
+                if self._confidences is not None:
+                    self._confidences.apply(entry)
         except LogGap as error:
             self._start_anew(str(error))
 
@@ -147,39 +172,46 @@ class LiveReplica:
         self.forget(f"the model of task {self._task} is loaded anew: {why}")
         self.begin()
 
-    def _serve(self, loaded: Replica) -> None:
+    def _serve(self, loaded: _Loaded) -> None:
         from store.beside import Beside  # noqa: PLC0415 - in memory by now; see the module
 
-        log.info("task %s: line %s is answered with from seq %d on", self._task, loaded.line, loaded.seq)
+        log.info("task %s: line %s is answered with from seq %d on", self._task, loaded.replica.line, loaded.replica.seq)
         self._building, self._trouble = None, ""
         with self._turns.taken():
-            self._beside = Beside(loaded, self._load, first_wait_s=self._first_wait_s)
+            self._beside = Beside(loaded.replica, self._load, first_wait_s=self._first_wait_s)
+            self._confidences = loaded.confidences
+
+    def _build(self) -> _Loaded:
+        """Load, in a thread; the last entries are read once more for what a replica does not keep."""
+        from online_model.confidences import Confidences  # noqa: PLC0415 - not before it is needed; see the module
+
+        replica, confidences = self._load(), Confidences(self._settings.quality_window)
+        for entry in self._reader().entries(self._task, after_seq=max(0, replica.seq - LOOK_BACK)):
+            if entry.seq <= replica.seq:
+                confidences.apply(entry)
+        return _Loaded(replica, confidences)
 
     def _load(self) -> Replica:
-        """Load, in a thread."""
+        """Load the replica alone, in a thread."""
         from online_model.replica import Replica  # noqa: PLC0415 - not before it is needed; see the module
         from online_model.softmax import warm_up  # noqa: PLC0415 - the same
-        from store.model_log import ModelLogReader, ModelUnavailable, load_replica  # noqa: PLC0415 - the same
+        from store.model_log import ModelUnavailable, load_replica  # noqa: PLC0415 - the same
 
         settings = self._settings
         try:
             warm_up()
-            reader = ModelLogReader(settings.kafka, settings.topic_prefix + Topic.MODEL_LOG)
-            new = Replica.configured(settings, self._task)
-            return load_replica(
-                reader, ArtifactFolder(settings.artifacts), new, allow_pickle=settings.allow_pickle, progress=self._reach
-            )  # fmt: skip
+            new, artifacts = Replica.configured(settings, self._task), ArtifactFolder(settings.artifacts)
+            return load_replica(self._reader(), artifacts, new, allow_pickle=settings.allow_pickle, progress=self._reach)
         except Exception as error:
             advice = ". Restore a snapshot, or the log" if isinstance(error, ModelUnavailable) else ""
             self._trouble = f"the model of task {self._task} cannot be loaded, and is tried again: {error}{advice}"
             raise
 
+    def _reader(self) -> ModelLogReader:
+        return ModelLogReader(self._settings.kafka, self._settings.topic_prefix + Topic.MODEL_LOG)
+
     def _reach(self, seq: int) -> None:
         self._reached = seq
-
-    @staticmethod
-    def _learn(replica: Replica, entry: AnyLogEntry) -> None:
-        replica.apply(entry)
 
     def _progress(self) -> str:
         if self._building is None:
