@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.explaining import ExplanationView, explanation_of_prediction
 from api.problems import Problem
 from api.services import Has, Task, answers, invalid, json
 from api.views import (
@@ -53,12 +54,21 @@ def predictions(
 
 
 @router.get("/predictions/{event_id:path}", responses=answers(PredictionDetail, 404, 422, 503))
-def prediction(has: Has, task: Task, event_id: EventId) -> Response:
+def prediction(
+    has: Has,
+    task: Task,
+    event_id: EventId,
+    explain: Annotated[bool, Query(description="say what each part of the text adds to the score of its label")] = False,
+) -> Response:
     """Return the prediction of one event, with the state of its label, and the truth once it is learned."""
     found = has.reader.prediction(task, event_id)
     if found is None:
         raise unknown("prediction", event_id, task)
-    return json(prediction_detail(found, has.reader.receipt(task, event_id)))
+    explanation: ExplanationView | None = None
+    if explain:
+        with has.replicas[task].held() as replica:
+            explanation = explanation_of_prediction(replica, found)
+    return json(prediction_detail(found, has.reader.receipt(task, event_id), explanation))
 
 
 @router.get("/labels/{event_id:path}", responses=answers(ReceiptView, 404, 422, 503))

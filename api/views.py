@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from api.explaining import ExplanationView
 from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
 from store.keys import WIDTH_MS, Granularity
 from store.reader import Bucket, Page, confidence
@@ -39,12 +40,16 @@ class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionDetail(PredictionView, frozen=True, kw_only=True):
-    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned."""
+    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned.
+
+    The explanation is null if it was not asked for, or the model cannot explain.
+    """
 
     label_state: State | None
     label_seq: int | None
     truth: str | None
     correct: bool | None
+    explanation: ExplanationView | None
 
 
 class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +167,7 @@ def predictions_view(task: str, page: Page) -> PredictionsView:
     return PredictionsView(task=task, predictions=shown, next=page.next.text() if page.next else None)
 
 
-def prediction_detail(prediction: Prediction, receipt: Receipt | None) -> PredictionDetail:
+def prediction_detail(prediction: Prediction, receipt: Receipt | None, explanation: ExplanationView | None = None) -> PredictionDetail:
     """Return a prediction with what is known of its label."""
     truth = receipt.truth if receipt else None
     return PredictionDetail(
@@ -171,6 +176,7 @@ def prediction_detail(prediction: Prediction, receipt: Receipt | None) -> Predic
         label_seq=receipt.seq if receipt else None,
         truth=truth,
         correct=None if truth is None else truth == prediction.label,
+        explanation=explanation,
     )
 
 
