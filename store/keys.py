@@ -10,8 +10,10 @@ With `ns` = the namespace (the topic prefix, or `millrace`) and `task` = a task'
 | `ns:task:predictions` | hash | event id → label's length, `:`, label, prediction as JSON | the newest `recent` |
 | `ns:task:predictions:time` | sorted set | event id, by time of prediction | as its body |
 | `ns:task:predictions:label:LABEL` | sorted set | the same for one label; LABEL is empty if the model knew no class | as its body |
+| `ns:task:predictions:arrived` | stream | event ids in the order of writing, for followers | about the newest `recent` |
 | `ns:task:labels` | hash | event id → msgpack list of [partition, offset, final, time, state as JSON] | the newest `recent` |
 | `ns:task:labels:time` | sorted set | event id, by time of its newest state | as its body |
+| `ns:task:labels:arrived` | stream | event ids in the order in which their receipts changed | about the newest `recent` |
 | `ns:task:quality` | string | quality as JSON | for ever (one of a task) |
 | `ns:task:trending:KIND` | string | the newest closed window of hashtags, mentions or words as JSON | see `TRENDING_LIFETIME_MS` |
 | `ns:task:counts:NAME:GRANULARITY` | sorted set | starts of the buckets | as the buckets |
@@ -78,6 +80,10 @@ class Keys:
         """Return the key of the index of the predictions of one label."""
         return f"{self.predictions(task)}:label:{label or NO_LABEL}"
 
+    def predictions_arrived(self, task: str) -> str:
+        """Return the key of the stream of predictions as they were written."""
+        return f"{self.predictions(task)}:arrived"
+
     def labels(self, task: str) -> str:
         """Return the key of the label receipts."""
         return f"{self.namespace}:{task}:labels"
@@ -85,6 +91,10 @@ class Keys:
     def labels_by_time(self, task: str) -> str:
         """Return the key of the index of the label receipts."""
         return f"{self.labels(task)}:time"
+
+    def labels_arrived(self, task: str) -> str:
+        """Return the key of the stream of receipts as they changed."""
+        return f"{self.labels(task)}:arrived"
 
     def quality(self, task: str) -> str:
         """Return the key of the quality."""

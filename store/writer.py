@@ -83,7 +83,12 @@ class RedisWriter:
 
     def _prediction_calls(self, by_task: dict[str, list[tuple[str, int, str, str]]]) -> Iterator[_Call]:
         for task, rows in by_task.items():
-            keys = [self._keys.predictions(task), self._keys.predictions_by_time(task), self._keys.predictions_by_label(task, None)]
+            keys = [
+                self._keys.predictions(task),
+                self._keys.predictions_by_time(task),
+                self._keys.predictions_by_label(task, None),
+                self._keys.predictions_arrived(task),
+            ]
             for chunk in _chunks(rows, 3):
                 yield scripts.WRITE_PREDICTIONS, keys, [_pack(chunk), self._recent]
 
@@ -98,7 +103,7 @@ class RedisWriter:
 
     def _label_calls(self, by_task: dict[str, list[tuple[str, int, int, int, int, str]]]) -> Iterator[_Call]:
         for task, rows in by_task.items():
-            keys = [self._keys.labels(task), self._keys.labels_by_time(task)]
+            keys = [self._keys.labels(task), self._keys.labels_by_time(task), self._keys.labels_arrived(task)]
             for chunk in _chunks(rows, 5):
                 yield scripts.WRITE_LABEL_STATES, keys, [_pack(chunk), self._recent, HISTORY]
 
