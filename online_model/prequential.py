@@ -177,6 +177,10 @@ class Prequential:
             loss += outcome.weight * outcome.log_loss
         return _scores(len(self._recent), cells, weight, loss)
 
+    def cells(self) -> dict[tuple[str, str], float]:
+        """Return the confusion matrix over all labels: the weight of each pair of truth and prediction that occurred."""
+        return dict(self._cells)
+
     def stored(self) -> Evaluation:
         """Return the evaluation as a record."""
         rows: dict[str, list[tuple[str, str, float]]] = {}  # one sort of many cells would hold up other threads for long

@@ -8,6 +8,7 @@ from online_model import replica_storage, snapshots
 from online_model.arms import arm_of
 from online_model.characters import UNICODE
 from online_model.drift import DriftMonitor
+from online_model.explanation import Explanation
 from online_model.lines import Lines, Watched
 from online_model.models import TextModel, build
 from online_model.prequential import Prequential, scored, truth_in
@@ -173,6 +174,18 @@ class Replica:
     def shadow_predictions(self, text: str, *, top: int) -> list[Served]:
         """Return what the lines that are watched in role `shadow` predict."""
         return [self.predict_as(trial.line, text, top) for trial in self.trials() if trial.role == "shadow"]
+
+    def explain(self, text: str, label: str | None = None, *, line: str | None = None) -> tuple[ModelVersion, Explanation] | None:
+        """Return what each feature of `text` adds to the logit of `label`, or of the most probable class, and by which model that is.
+
+        It is that of `line` if that is held, else the one that serves. None if it cannot explain, or knows no such label.
+        """
+        explains = line if line is not None and self.holds(line) else self.line
+        try:
+            explanation = self._model_of(explains).explain(text, label)
+        except KeyError:
+            return None
+        return None if explanation is None else (ModelVersion(line=explains, seq=self.seq), explanation)
 
     def _served(self, line: str, model: TextModel, text: str, top: int) -> Served:
         proba = model.predict_top(text, top)

@@ -282,9 +282,12 @@ class Quality(Record, frozen=True, kw_only=True):
 
 
 class Aggregate(Record, frozen=True, kw_only=True):
-    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted."""
+    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted.
 
-    name: Literal["predictions", "label_states"]
+    The label is that of the predictions, the state of the label states, and `correct` or `wrong` of the scores.
+    """
+
+    name: Literal["predictions", "label_states", "scores"]
     task: str
     label: str
     granularity: Literal["minute", "hour", "day", "total"]

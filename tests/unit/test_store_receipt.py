@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.records import FeedbackRef, LabelState, Position, State
 from store.cursor import Cursor, InvalidCursor
 from store.receipt import Receipt
+from store.recent.rows import Marks
 
 pytestmark = pytest.mark.unit
 
@@ -62,6 +63,7 @@ WRONG = state(1, State.MARKED, 4, None)
 )
 def test_a_wrong_stands_until_a_label_comes(history: list[LabelState], marked: bool) -> None:
     assert Receipt.of(history).marked_wrong is marked
+    assert Marks.of(Receipt.of(history)).marked_wrong is marked
 
 
 def test_no_history_is_an_error() -> None:
