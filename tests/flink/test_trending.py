@@ -78,7 +78,7 @@ def encoded(text: str, number: int) -> bytes:
 
 def closed_windows(environment: Environment, create: Tables, arrivals: Sequence[Arrival], settings: Settings) -> DataStream:
     rows: list[Record] = [
-        (encoded(arrival.text, number), arrival.partition, number, arrival.time, None, arrival.task, "text")
+        (encoded(arrival.text, number), arrival.partition, number, arrival.time, None, arrival.task, "text", None)
         for number, arrival in enumerate(arrivals)
     ]
     listed = create(environment, rows)
