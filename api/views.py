@@ -193,7 +193,9 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
 
 def counts_view(task: str, granularity: Granularity, buckets: list[Bucket], *, now: int) -> CountsView:
     """Return counts as they are shown at `now`."""
-    return CountsView(task=task, granularity=granularity, buckets=[_counts_bucket(bucket, WIDTH_MS[granularity], now) for bucket in buckets])
+    return CountsView(
+        task=task, granularity=granularity, buckets=[_counts_bucket(bucket, WIDTH_MS[granularity], now) for bucket in buckets]
+    )
 
 
 def _counts_bucket(bucket: Bucket, width: int | None, now: int) -> CountsBucket:

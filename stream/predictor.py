@@ -86,7 +86,10 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         served = replica.predict(event.text, top=top, event_id=event.event_id)
         answer = self._framed(self._predictions_topic, event, at, served, traceparent)
         return answer + b"".join(
-            [self._framed(self._shadows_topic, event, at, shadow, traceparent) for shadow in replica.shadow_predictions(event.text, top=top)]
+            [
+                self._framed(self._shadows_topic, event, at, shadow, traceparent)
+                for shadow in replica.shadow_predictions(event.text, top=top)
+            ]
         )
 
     def _framed(self, topic: str, event: Event, at: Position, served: Served, traceparent: str | None) -> bytes:
