@@ -7,7 +7,9 @@ import re
 TRACEPARENT = "traceparent"
 """The header's name."""
 
-_FORM = re.compile(r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?")
+_REST = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_KNOWN = re.compile(rb"00" + _REST)
+_LATER = re.compile(rb"(?!00|ff)[0-9a-f]{2}(" + _REST + rb")(?:-.*)?", re.DOTALL)
 
 
 def valid_traceparent(value: bytes | None) -> str | None:
@@ -22,10 +24,7 @@ def valid_traceparent(value: bytes | None) -> str | None:
     """
     if value is None:
         return None
-    match = _FORM.fullmatch(value.decode("latin-1"))
-    if match is None:
-        return None
-    version, trace, parent, flags, more = match.groups()
-    if version == "ff" or (version == "00" and more) or not trace.strip("0") or not parent.strip("0"):
-        return None
-    return f"00-{trace}-{parent}-{flags}"
+    if _KNOWN.fullmatch(value):
+        return value.decode()
+    later = _LATER.fullmatch(value)
+    return None if later is None else "00" + later[1].decode()
