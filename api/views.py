@@ -15,7 +15,10 @@ from store.writer import TEXT_SHOWN
 
 
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction. The label is null if the model knew no class; its probability is the confidence."""
+    """A prediction. The label is null if the model knew no class; its probability is the confidence.
+
+    `traceparent` is the W3C trace context that the event brought as a header of its record, or null.
+    """
 
     event_id: str
     task: str
@@ -29,6 +32,7 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelVersion
     event_ts: int
     predicted_at: int
+    traceparent: str | None
 
 
 class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +166,7 @@ def _fields(p: Prediction) -> dict[str, Any]:
         "model": p.model,
         "event_ts": p.event_ts,
         "predicted_at": p.predicted_at,
+        "traceparent": p.traceparent,
     }
 
 

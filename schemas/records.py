@@ -129,7 +129,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prediction(Served, frozen=True, kw_only=True):
-    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`."""
+    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`.
+
+    `traceparent` is the W3C trace context that the event brought as a header; null if it brought none, or an invalid one.
+    """
 
     v: int = SCHEMA_VERSION
     event_id: str
@@ -139,6 +142,7 @@ class Prediction(Served, frozen=True, kw_only=True):
     event_ts: EpochMs
     predicted_at: EpochMs
     source: Position
+    traceparent: str | None = None
 
 
 class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
