@@ -17,6 +17,7 @@ from api.services import Services
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     publisher = Publisher(settings.kafka)
     replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
     feed = ModelFeed(settings, replicas)
+    sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -50,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, replicas, releases, Sent())
+    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, replicas, releases, Sent(), sent_keys)
     problems.install(app)
     for routes in (reading, model_quality, models, classifying, writing, health):
         app.include_router(routes.router)
