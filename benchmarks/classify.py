@@ -8,6 +8,7 @@ at which it was due. Both routes are asked in turn, so that what the machine doe
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import json
 import os
@@ -20,7 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import requests
+import uvloop
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
@@ -55,10 +58,17 @@ def main(arguments: list[str]) -> None:
         return
     needed = args.labels + int((args.seconds + 60) * args.label_rate)
     rows = list(itertools.islice(_rows(args.file), args.labels)) if args.file else list(generate(needed, seed=1))
-    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder, _serving(Path(folder), rows[: args.labels]) as (settings, url):
+    with (
+        tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder,
+        _serving(Path(folder), rows[: args.labels]) as (settings, url, pid),
+    ):
+        process = psutil.Process(pid)
         print(f"{args.labels:,} labels learned; {len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[0]:.1f}", flush=True)
         with _labels(settings, rows, args.labels, args.label_rate):
+            before, began = sum(process.cpu_times()[:2]), time.monotonic()
             told = _asked_by_another_process(url, rows, args)
+            share = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
+        print(f"  the API took {share:.0%} of a CPU")
         for route, times in told.items():
             print(f"  {route:13} {_quantiles(times)}")
         print(f"  classify / healthz at the median: {_at(told[_CLASSIFY], 0.5) / _at(told[_HEALTH], 0.5):.2f}")
@@ -70,8 +80,8 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 @contextmanager
-def _serving(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str]]:
-    """Give the settings and the address of an API whose model has learned these rows."""
+def _serving(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str, int | None]]:
+    """Give the settings, and address and process id of an API whose model has learned these rows."""
     broker, redis = start_broker(folder / "kafka"), start_redis(folder / "redis")
     [port] = free_ports(1)
     settings = Settings(kafka=broker.address, redis=f"redis://{redis.address}/0", artifacts=str(folder))
@@ -84,7 +94,7 @@ def _serving(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str]]:
         began = time.monotonic()
         api.wait_healthy()
         print(f"the API classifies {time.monotonic() - began:.1f} s after its start", flush=True)
-        yield settings, url
+        yield settings, url, api.pid
     finally:
         for part in (api, redis, broker):
             part.stop()
@@ -92,7 +102,7 @@ def _serving(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str]]:
 
 def _ready(url: str) -> bool:
     try:
-        return requests.get(f"{url}/v1/classes", timeout=5).status_code == requests.codes.ok
+        return requests.get(f"{url}/v1/classes", timeout=5).ok
     except requests.RequestException:
         return False
 
@@ -119,7 +129,7 @@ def _entry(seq: int, row: Row) -> LabelEntry:
         event_id=str(seq),
         text=row.text,
         meta={},
-        label=row.label,
+        label=row.label or "",
         weight=1.0,
         feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
     )
@@ -158,33 +168,55 @@ def _asked_by_another_process(url: str, rows: list[Row], args: argparse.Namespac
     return told
 
 
+class _Connection:
+    """A kept connection that asks one thing after the other; a client library would take longer than the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, request: bytes) -> None:
+        """Send a request and read the answer, which must be a 200."""
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(head.decode())
+        await self._reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+
+
 def _load(url: str, texts: list[str], rate: float, seconds: float) -> None:
     """Ask both routes at the rate, each request on time, and print the times in s."""
-    import asyncio  # noqa: PLC0415 - for the process that loads alone
-
-    import httpx  # noqa: PLC0415 - the same; a dependency of the tests
-
+    address = url.removeprefix("http://")
+    host, _, port = address.partition(":")
     times: dict[str, list[float]] = {_CLASSIFY: [], _HEALTH: []}
+    free: list[_Connection] = []
 
-    async def ask(client: httpx.AsyncClient, route: str, text: str, due: float) -> None:
-        response = await (client.post(url + route, json={"text": text}) if route == _CLASSIFY else client.get(url + route))
-        response.raise_for_status()
+    async def ask(route: str, request: bytes, due: float) -> None:
+        connection = free.pop() if free else _Connection(*await asyncio.open_connection(host, int(port)))
+        await connection.ask(request)
         times[route].append(time.perf_counter() - due)
+        free.append(connection)
 
     async def run() -> None:
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
-            began, asked = time.perf_counter() + 0.5, set[asyncio.Task[None]]()
-            for number in range(int(seconds * rate * 2)):
-                due = began + number / rate / 2
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                task = asyncio.create_task(ask(client, (_CLASSIFY, _HEALTH)[number % 2], texts[number % len(texts)], due))
-                asked.add(task)
-                task.add_done_callback(asked.discard)
-            await asyncio.gather(*asked)
+        began, asked = time.perf_counter() + 0.5, set[asyncio.Task[None]]()
+        for number in range(int(seconds * rate * 2)):
+            route, due = (_CLASSIFY, _HEALTH)[number % 2], began + number / rate / 2
+            request = _request(address, route, texts[number % len(texts)])
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            task = asyncio.create_task(ask(route, request, due))
+            asked.add(task)
+            task.add_done_callback(asked.discard)
+        await asyncio.gather(*asked)
 
-    asyncio.run(run())
+    uvloop.run(run())
     print(json.dumps(times))
+
+
+def _request(address: str, route: str, text: str) -> bytes:
+    if route == _HEALTH:
+        return f"GET {route} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+    body = json.dumps({"text": text}).encode()
+    return f"POST {route} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _lists(url: str, rows: list[Row]) -> None:
