@@ -191,21 +191,27 @@ def _load(url: str, texts: list[str], rate: float, seconds: float) -> None:
     times: dict[str, list[float]] = {_CLASSIFY: [], _HEALTH: []}
     free: list[_Connection] = []
 
+    async def connected() -> _Connection:
+        return _Connection(*await asyncio.open_connection(host, int(port)))
+
     async def ask(route: str, request: bytes, due: float) -> None:
-        connection = free.pop() if free else _Connection(*await asyncio.open_connection(host, int(port)))
-        await connection.ask(request)
+        connection = free.pop() if free else await connected()
+        try:
+            await connection.ask(request)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # One that was not used for some seconds: the server has closed it.
+            connection = await connected()
+            await connection.ask(request)
         times[route].append(time.perf_counter() - due)
         free.append(connection)
 
     async def run() -> None:
-        began, asked = time.perf_counter() + 0.5, set[asyncio.Task[None]]()
+        began, asked = time.perf_counter() + 0.5, list[asyncio.Task[None]]()
         for number in range(int(seconds * rate * 2)):
             route, due = (_CLASSIFY, _HEALTH)[number % 2], began + number / rate / 2
             request = _request(address, route, texts[number % len(texts)])
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            task = asyncio.create_task(ask(route, request, due))
-            asked.add(task)
-            task.add_done_callback(asked.discard)
+            asked.append(asyncio.create_task(ask(route, request, due)))
         await asyncio.gather(*asked)
 
     uvloop.run(run())
