@@ -14,10 +14,10 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.bodies import read_body
 from api.classify_body import TextsToClassify, TextToClassify, parse_texts
 from api.explaining import ExplanationView, explanation_of
 from api.services import Has, Task, answers, takes
-from api.writing import read_body
 from schemas.records import ModelVersion
 from store.live_replica import LiveReplica
 from store.turns import NotYourTurn

@@ -87,15 +87,20 @@ def counts(
     granularity: Annotated[Granularity, Query()] = "total",
     limit: Annotated[int, Query(ge=1, le=1000, description="newest windows")] = 60,
 ) -> Response:
-    """Return how many predictions each label got, by the time at which the prediction reached Kafka."""
-    return json(counts_view(task, granularity, has.reader.counts(task, "predictions", granularity, limit=limit)))
+    """Return how many predictions each label got, in all and per second, by the time at which the prediction reached Kafka."""
+    buckets = has.reader.counts(task, "predictions", granularity, limit=limit)
+    return json(counts_view(task, granularity, buckets, now=now_ms()))
 
 
 @router.get("/quality", responses=answers(QualityView, 422, 503))
 def quality(has: Has, task: Task) -> Response:
     """Return how well the served predictions fared: overall and over the window, with label states and the model's age."""
-    now = time.time_ns() // 1_000_000
-    return json(quality_view(task, has.reader.quality(task), has.reader.label_states(task), now=now))
+    return json(quality_view(task, has.reader.quality(task), has.reader.label_states(task), now=now_ms()))
+
+
+def now_ms() -> int:
+    """Return the time, epoch ms."""
+    return time.time_ns() // 1_000_000
 
 
 def unknown(what: str, event_id: str, task: str) -> Problem:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from api import incoming
+from api.bodies import read_body
 from api.idempotency import REPLAYED, IdempotencyKey, note_sent, was_sent
 from api.ids import MakeId, derived_ids, new_ids
-from api.incoming import BODY_MAX_BYTES, ITEMS_MAX, Incoming
+from api.incoming import ITEMS_MAX, Incoming
 from api.problems import FieldError, Problem
 from api.publisher import RecordTooLarge
 from api.services import Has, Services, answers, json
@@ -43,7 +43,7 @@ async def events(request: Request, has: Has, key: IdempotencyKey) -> Response:
     Of a list those that are right are accepted: all (202), some (207, `errors` says what is wrong with the others) or none (422). After an
     answer 413 or 503 some may be in Kafka: sending them again with their ids, or with the same Idempotency-Key, is harmless.
     """
-    return await run_in_threadpool(_send, has, Topic.EVENTS, incoming.events, await read_body(request), key)
+    return await to_thread.run_sync(_send, has, Topic.EVENTS, incoming.events, await read_body(request), key, limiter=has.writers)
 
 
 @router.post("/feedback", status_code=202, responses=_ANSWERS, openapi_extra=_body("NewFeedback"))
@@ -53,33 +53,7 @@ async def feedback(request: Request, has: Has, key: IdempotencyKey) -> Response:
     A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
-    return await run_in_threadpool(_send, has, Topic.FEEDBACK, incoming.feedback, await read_body(request), key)
-
-
-async def read_body(request: Request) -> bytes:
-    """Return the body.
-
-    Raises:
-        Problem: as soon as it is known to be too large, or if the client leaves.
-    """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > BODY_MAX_BYTES:
-        raise body_too_large()
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MAX_BYTES:
-                raise body_too_large()
-    except ClientDisconnect as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the client left before the body was complete; nothing was accepted") from error
-    return bytes(body)
-
-
-def body_too_large() -> Problem:
-    """Return the problem for a body beyond the limit."""
-    error = FieldError(field="body", reason="too_large", detail=f"at most {BODY_MAX_BYTES} bytes")
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than 8 MiB: send fewer records at once", errors=[error])
+    return await to_thread.run_sync(_send, has, Topic.FEEDBACK, incoming.feedback, await read_body(request), key, limiter=has.writers)
 
 
 def _send(has: Services, topic: Topic, parse: Parse, body: bytes, key: str | None) -> Response:
