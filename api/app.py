@@ -21,6 +21,7 @@ from api.services import Services
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
     feed = ModelFeed(settings, replicas)
+    sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
@@ -87,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         replicas=replicas,
         releases=releases,
         sent=Sent(),
+        sent_keys=sent_keys,
         measures=measures,
         writers=CapacityLimiter(WRITERS),
     )

@@ -18,6 +18,7 @@ from api.readiness import Readiness
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -36,6 +37,7 @@ class Services:
     replicas: Mapping[str, LiveReplica]
     releases: ReleaseFolder
     sent: Sent
+    sent_keys: SentKeys
     measures: Measures
     writers: CapacityLimiter
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api.explaining import ExplanationView
+from api.problems import FieldError
 from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
 from store.keys import WIDTH_MS, Granularity
 from store.reader import Bucket, Page, confidence
@@ -132,6 +133,17 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
     accepted: int
     ids: list[str]
+
+
+class PartlyAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Some records of a list are in Kafka now, with their ids at their places; those with null are not, and `errors` says why.
+
+    Send the others again, put right, as a request of their own.
+    """
+
+    accepted: int
+    ids: list[str | None]
+    errors: list[FieldError]
 
 
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
