@@ -10,6 +10,7 @@ import msgspec
 import redis
 
 from schemas.records import LabelState, Prediction, Quality
+from schemas.trending import NameKind, Trending
 from store.connect import redis_unavailable
 from store.cursor import Cursor
 from store.keys import NO_LABEL, CountName, Granularity, Keys
@@ -20,6 +21,7 @@ SCAN_LIMIT = 10_000
 
 _prediction = msgspec.json.Decoder(Prediction).decode
 _quality = msgspec.json.Decoder(Quality).decode
+_trending = msgspec.json.Decoder(Trending).decode
 _state = msgspec.json.Decoder(LabelState).decode
 _unpack = msgspec.msgpack.Decoder(list[tuple[int, int, int, int, str]]).decode
 
@@ -139,6 +141,12 @@ class RedisReader:
         with self._asking():
             value = self._redis.get(self._keys.quality(task))
         return None if value is None else _quality(value)
+
+    def trending(self, task: str, kind: NameKind) -> Trending | None:
+        """Return the newest closed window of the task's names of a kind, or None before the first one."""
+        with self._asking():
+            value = self._redis.get(self._keys.trending(task, kind))
+        return None if value is None else _trending(value)
 
     def generation(self) -> str | None:
         """Return the generation marker, or None if nothing was ever written here."""

@@ -104,3 +104,10 @@ if lifetime > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%d', tonumber(newest[2]) - lifetime))
 end
 """
+
+WRITE_TRENDING: Final = """
+-- KEYS: trending. ARGV: json, end, expires at (epoch ms). An older window does not replace a newer one.
+local present = redis.call('GET', KEYS[1])
+if present and cjson.decode(present)['end'] > tonumber(ARGV[2]) then return end
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[3])
+"""
