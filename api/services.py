@@ -21,6 +21,7 @@ from schemas.settings import Settings
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 
@@ -33,6 +34,7 @@ class Services:
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
+    recent: RecentIndex
     replicas: Mapping[str, LiveReplica]
     releases: ReleaseFolder
     sent: Sent

@@ -114,7 +114,8 @@ class RedisWriter:
     def write_trending(self, windows: Sequence[Trending]) -> None:
         """Write windows of names; of each task and kind, one that ends earlier than what is there is passed over."""
         self._run(
-            (scripts.WRITE_TRENDING, [self._keys.trending(w.task, w.kind)], [encode(w), w.end, w.end + TRENDING_LIFETIME_MS]) for w in windows
+            (scripts.WRITE_TRENDING, [self._keys.trending(w.task, w.kind)], [encode(w), w.end, w.end + TRENDING_LIFETIME_MS])
+            for w in windows
         )
 
     def write_aggregates(self, batch: Sequence[Aggregate]) -> None:
