@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import classifying, health, model_quality, models, problems, reading, statistics, writing
+from api import classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -25,6 +25,7 @@ from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 WRITERS = 16
@@ -56,13 +57,16 @@ def create_app(settings: Settings) -> FastAPI:
     feed = ModelFeed(settings, replicas)
     sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
+    recent = RecentIndex(settings)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
         readiness.start()
+        recent.start()
         yield
+        await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
         await run_in_threadpool(_close, feed, replicas)
         await run_in_threadpool(publisher.close)
@@ -86,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         publisher=publisher,
         readiness=readiness,
         feed=feed,
+        recent=recent,
         replicas=replicas,
         releases=releases,
         sent=Sent(),
@@ -94,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for routes in (reading, statistics, model_quality, models, classifying, writing, health):
+    for routes in (predictions, reading, statistics, model_quality, models, classifying, writing, health):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

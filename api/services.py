@@ -22,6 +22,7 @@ from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 
@@ -34,6 +35,7 @@ class Services:
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
+    recent: RecentIndex
     replicas: Mapping[str, LiveReplica]
     releases: ReleaseFolder
     sent: Sent

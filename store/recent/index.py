@@ -26,7 +26,7 @@ TICK_S = 0.2
 """Redis is asked so often what is new."""
 
 REST = 1.0
-"""After a batch it rests as long as the batch took, times this: others in the process get their turn also while much is read."""
+"""After a batch it rests as long as the batch took of the processor, times this: others in the process get their turn."""
 
 LONGEST_WAIT_S = 2.0
 
@@ -110,6 +110,10 @@ class RecentIndex:
             stale_since=self._stale_since,
         )
 
+    def is_filled(self, task: str) -> bool:
+        """Say whether everything that Redis keeps was read once, so that `page` answers."""
+        return self._followers[task].filled
+
     def page(self, task: str, wanted: Filter, *, limit: int, after: Place | None = None) -> RecentPage:
         """Return the first predictions that are wanted, or those that follow a place.
 
@@ -142,12 +146,12 @@ class RecentIndex:
     def _run(self) -> None:
         wait_s = 0.0
         while not self._stop.wait(wait_s):
-            began = time.monotonic()
+            began, used = time.monotonic(), time.thread_time()
             try:
                 more = self._step()
                 self._stale_since, self._trouble = None, ""
-                took = time.monotonic() - began
-                wait_s = took * REST if more else max(TICK_S - took, took * REST)
+                rest_s = (time.thread_time() - used) * REST
+                wait_s = rest_s if more else max(rest_s, TICK_S - (time.monotonic() - began))
             except (RedisUnavailable, msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Redis is away, or holds something that is none of ours: what is here stays, and says since when it is stale.
                 if self._stale_since is None:

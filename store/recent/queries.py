@@ -179,7 +179,6 @@ _COMPARED: tuple[tuple[str, str], ...] = (
     ("line", "rows.line = ?"),
     ("since", "rows.time >= ?"),
     ("until", "rows.time < ?"),
-    ("reviewed", "rows.reviewed = ?"),
     ("state", "rows.state = ?"),
 )
 _CROWDED_MS = 1000
@@ -188,6 +187,9 @@ _CROWDED_MS = 1000
 def _conditions(wanted: Filter, walked: str) -> tuple[list[str], list[Any]]:
     given = [(condition, value) for name, condition in _COMPARED if (value := getattr(wanted, name)) is not None]
     conditions, values = [condition for condition, _ in given], [value for _, value in given]
+    if wanted.reviewed is not None:
+        # Written out: a partial index is used only where the statement itself says what it holds.
+        conditions.append(f"rows.reviewed = {int(wanted.reviewed)}")
     # The bounds of time bound the id as well: there the walk starts and ends. Ids of a crowded millisecond may reach into the next ones.
     if wanted.since is not None:
         conditions.append(f"{walked} >= ?")

@@ -15,8 +15,6 @@ from store.receipt import Receipt
 TIES = 15
 """Bits of a row's id below its time: predictions of one millisecond."""
 
-_NOT_GIVEN = (None, State.REJECTED)
-
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the label of a prediction; all empty before anybody said something.
@@ -38,7 +36,7 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
         """Return what a receipt says."""
         if receipt is None:
             return NO_MARKS
-        reviewed = receipt.state not in _NOT_GIVEN
+        reviewed = receipt.state is not State.REJECTED
         return cls(state=receipt.state, truth=receipt.truth, reviewed=reviewed, marked_wrong=receipt.marked_wrong)
 
 

@@ -91,7 +91,8 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
 
 
 def test_predictions_with_filters(api: httpx.Client, writer: RedisWriter) -> None:
-    assert api.get("/v1/predictions").json() == {"task": "default", "predictions": [], "next": None}
+    nothing = api.get("/v1/predictions").json()
+    assert (nothing["task"], nothing["predictions"], nothing["next"], nothing["indexed"]["events"]) == ("default", [], None, 0)
     writer.write_predictions(encode_all([prediction(f"e{n}", n, label=["a", "b", None][n % 3], p=0.1 * n) for n in range(9)]))
     writer.write_predictions(encode_all([prediction("m", 1, task="mood")]))
     shown = api.get("/v1/predictions").json()["predictions"]

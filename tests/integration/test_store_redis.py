@@ -64,10 +64,10 @@ def state(offset: int, kind: State, *, event: str = "e1", at: int = 0, seq: int 
 
 
 def dump(client: redis.Redis) -> dict[bytes, object]:
-    """Everything in Redis but the generation's random id."""
+    """Everything in Redis but the generation's random id, and the streams, which tell the order of writing."""
     ask: Any = client
     reads = {b"hash": ask.hgetall, b"zset": lambda key: ask.zrange(key, 0, -1, withscores=True), b"string": ask.get}
-    return {key: reads[ask.type(key)](key) for key in client.scan_iter() if not key.endswith(b":generation")}
+    return {key: reads[ask.type(key)](key) for key in client.scan_iter() if not key.endswith((b":generation", b":arrived"))}
 
 
 @pytest.fixture
