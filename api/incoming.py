@@ -62,8 +62,8 @@ def _parse(body: bytes, id_field: str, new_id: Callable[[], str], one: Callable[
     records: list[Outgoing] = []
     errors: list[FieldError] = []
     for index, item in enumerate(items):
-        if isinstance(item, dict) and item.get(id_field) is None:
-            item[id_field] = new_id()
+        if isinstance(item, dict):
+            _complete(item, id_field, new_id)
         try:
             records.append(one(msgspec.json.encode(item)))
         except RejectRecord as error:
@@ -72,6 +72,16 @@ def _parse(body: bytes, id_field: str, new_id: Callable[[], str], one: Callable[
         count = f"{len(errors)} of {len(items)} records are invalid" if several else "the record is invalid"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{count}; nothing was accepted", errors=errors)
     return records
+
+
+def _complete(item: dict[str, object], id_field: str, new_id: Callable[[], str]) -> None:
+    """Give the record an id if it has none, and whole numbers where JSON's `5.0` is meant to be one."""
+    if item.get(id_field) is None:
+        item[id_field] = new_id()
+    for name in ("ts", "v"):
+        number = item.get(name)
+        if isinstance(number, float) and number.is_integer():
+            item[name] = int(number)
 
 
 def _items(body: bytes) -> tuple[list[object], bool]:
