@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, snapshots, swap
+from benchmarks import backends, backlog, bounded, drift, fuzz, hostile, live_refresh, live_swap, model, snapshots, swap
 
 
 def refresh(arguments: list[str]) -> None:
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "backends": backends.main,
     "bounded": bounded.main,
     "fuzz": fuzz.main,
+    "hostile": hostile.main,
     "refresh": refresh,
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,
