@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import health, models, problems, reading, writing
+from api import classifying, health, model_quality, models, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -21,6 +21,7 @@ from api.services import Services
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
 from store.releases import ReleaseFolder
@@ -50,7 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
     measures = Measures()
     prefix = len(settings.topic_prefix)
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
-    feed = ModelFeed(settings)
+    replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
+    feed = ModelFeed(settings, replicas)
     readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
@@ -60,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         readiness.start()
         yield
         await run_in_threadpool(readiness.close)
-        await run_in_threadpool(feed.close)
+        await run_in_threadpool(_close, feed, replicas)
         await run_in_threadpool(publisher.close)
         client.close()
         client.connection_pool.disconnect()
@@ -76,9 +78,27 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures, CapacityLimiter(WRITERS))
+    app.state.services = Services(
+        settings=settings,
+        reader=reader,
+        publisher=publisher,
+        readiness=readiness,
+        feed=feed,
+        replicas=replicas,
+        releases=releases,
+        sent=Sent(),
+        measures=measures,
+        writers=CapacityLimiter(WRITERS),
+    )
     problems.install(app)
-    for routes in (reading, models, writing, health):
+    for routes in (reading, statistics, model_quality, models, classifying, writing, health):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
+
+
+def _close(feed: ModelFeed, replicas: Mapping[str, LiveReplica]) -> None:
+    """End the feed first: nobody else may end what it looks after."""
+    feed.close()
+    for replica in replicas.values():
+        replica.close()

@@ -18,6 +18,7 @@ from api.readiness import Readiness
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
 from store.releases import ReleaseFolder
@@ -32,14 +33,15 @@ class Services:
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
+    replicas: Mapping[str, LiveReplica]
     releases: ReleaseFolder
     sent: Sent
     measures: Measures
     writers: CapacityLimiter
 
 
-def services(request: Request) -> Services:
-    """Return the application's services."""
+async def services(request: Request) -> Services:
+    """Return the application's services. Not a plain function: FastAPI would hand each request to a thread and back for it."""
     found: Services = request.app.state.services
     return found
 
@@ -47,10 +49,10 @@ def services(request: Request) -> Services:
 Has = Annotated[Services, Depends(services)]
 
 
-def task_parameter(
+async def task_parameter(
     has: Has, task: Annotated[str | None, Query(description="name of a configured task; by default the first, or `default`")] = None
 ) -> str:
-    """Return the task that a request is about.
+    """Return the task that a request is about; no plain function, like `services`.
 
     Raises:
         RequestValidationError: if it is not configured.

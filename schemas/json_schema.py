@@ -18,6 +18,7 @@ from schemas.metrics import metrics_page
 from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
 from schemas.reference import settings_page, topics_page
 from schemas.topics import Topic
+from schemas.trending import Trending
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,6 +32,7 @@ TOPIC_RECORDS: dict[Topic, Any] = {
     Topic.LABEL_STATES: LabelState,
     Topic.QUALITY: Quality,
     Topic.AGGREGATES: Aggregate,
+    Topic.TRENDING: Trending,
     Topic.ALARMS: Alarm,
     Topic.DEAD_LETTERS: DeadLetter,
 }
