@@ -121,7 +121,7 @@ PARAMETERS: Mapping[str, Any] = {
     "sort": "time",
     "state": "trained",
     "task": "default",
-    "time": "2026-03-20T10:00",
+    "time": "2026-03-20T10:00:00Z",
     "top": 3,
     "until": _AT + 3_600_000,
     "wait_s": 5,

@@ -80,8 +80,8 @@ def _parse(body: bytes, id_field: str, make_id: MakeId, one: Callable[[bytes], O
     items, several = _items(body)
     found = Incoming([], [], [], [], several)
     for place, item in enumerate(items):
-        if isinstance(item, dict) and item.get(id_field) is None:
-            item[id_field] = make_id(place, {name: value for name, value in item.items() if name != id_field})
+        if isinstance(item, dict):
+            _complete(item, id_field, place, make_id)
         try:
             record = one(msgspec.json.encode(item))
         except RejectRecord as error:
@@ -95,6 +95,16 @@ def _parse(body: bytes, id_field: str, make_id: MakeId, one: Callable[[bytes], O
         count = f"all of {len(items)} records are invalid" if several else "the record is invalid"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{count}; nothing was accepted", errors=found.errors)
     return found
+
+
+def _complete(item: dict[str, object], id_field: str, place: int, make_id: MakeId) -> None:
+    """Give the record an id if it has none, and whole numbers where JSON's `5.0` is meant to be one."""
+    if item.get(id_field) is None:
+        item[id_field] = make_id(place, {name: value for name, value in item.items() if name != id_field})
+    for name in ("ts", "v"):
+        number = item.get(name)
+        if isinstance(number, float) and number.is_integer():
+            item[name] = int(number)
 
 
 def _items(body: bytes) -> tuple[list[object], bool]:
