@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from api.asked_by import CURRENT
 from store.connect import KafkaUnavailable, RedisUnavailable
 from store.model_feed import NotReadYet
+from store.recent.index import NotIndexed
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -89,6 +90,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisUnavailable)
     @app.exception_handler(KafkaUnavailable)
     @app.exception_handler(NotReadYet)
+    @app.exception_handler(NotIndexed)
     def away(_: Request, error: Exception) -> Response:
         return answer(Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, snapshots, swap
+from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, review, snapshots, swap
 
 
 def refresh(arguments: list[str]) -> None:
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "refresh": refresh,
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,
+    "review": review.main,
     "swap": swap.main,
 }
 SHORT = ("backlog", "model", "snapshots")
