@@ -16,6 +16,7 @@ from benchmarks import (
     live_swap,
     model,
     publish,
+    review,
     snapshots,
     swap,
 )
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "refresh": refresh,
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,
+    "review": review.main,
     "swap": swap.main,
 }
 SHORT = ("backlog", "model", "snapshots")
