@@ -15,7 +15,7 @@ ifneq ($(shell cat $(REFRESH) 2>/dev/null),$(CURDIR))
 .PHONY: $(REFRESH)
 endif
 
-PACKAGES := schemas online_model store api batch_model stream stack
+PACKAGES := schemas online_model store api batch_model client stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
@@ -55,7 +55,7 @@ format: setup ## Format the code and mend what the linter can
 bench: setup-refresh ## Measure side by side, see benchmarks/
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: setup ## Generate docs/schemas, docs/topics.md and docs/settings.md from the code
+docs: setup ## Generate docs/schemas, docs/topics.md, docs/settings.md and docs/metrics.md from the code
 	@$(BIN)/python -m schemas.json_schema docs/schemas
 
 lock: setup ## Resolve the locks again (UPGRADE=1: to the newest versions)

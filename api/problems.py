@@ -10,8 +10,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.asked_by import CURRENT
 from store.connect import KafkaUnavailable, RedisUnavailable
 from store.model_feed import NotReadYet
+from store.recent.index import NotIndexed
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -26,13 +28,14 @@ class FieldError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of an error; `type` is left out, which means `about:blank` (RFC 9457, 4.2.1)."""
+    """The body of an error; `type` is left out, which means `about:blank` (RFC 9457, 4.2.1). The log knows the request by its id."""
 
     title: str
     status: int
     detail: str
     errors: list[FieldError] = []
-    ids: list[str] = []
+    ids: list[str | None] = []
+    request_id: str | None = None
 
 
 class Problem(Exception):
@@ -42,10 +45,10 @@ class Problem(Exception):
         status: HTTP status.
         detail: what happened and what to do.
         errors: the fields that are wrong.
-        ids: ids that were given to the records of the request, so that it can be sent again with them.
+        ids: ids that were given to the records of the request, so that it can be sent again with them; None for a refused one.
     """
 
-    def __init__(self, status: HTTPStatus, detail: str, *, errors: Sequence[FieldError] = (), ids: Sequence[str] = ()) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, *, errors: Sequence[FieldError] = (), ids: Sequence[str | None] = ()) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -56,7 +59,11 @@ class Problem(Exception):
 def answer(problem: Problem) -> Response:
     """Return the response for a problem."""
     status = problem.status
-    body = ProblemBody(title=status.phrase, status=status, detail=problem.detail, errors=problem.errors, ids=problem.ids)
+    by = CURRENT.get()
+    body = ProblemBody(
+        title=status.phrase, status=status, detail=problem.detail, errors=problem.errors, ids=problem.ids,
+        request_id=by.request_id if by else None,
+    )  # fmt: skip
     headers = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
     return Response(msgspec.json.encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -83,6 +90,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisUnavailable)
     @app.exception_handler(KafkaUnavailable)
     @app.exception_handler(NotReadYet)
+    @app.exception_handler(NotIndexed)
     def away(_: Request, error: Exception) -> Response:
         return answer(Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, publish, snapshots, swap
+from benchmarks import (
+    backends,
+    backlog,
+    bounded,
+    classify,
+    drift,
+    fuzz,
+    hostile,
+    live_refresh,
+    live_swap,
+    model,
+    publish,
+    snapshots,
+    swap,
+)
 
 
 def refresh(arguments: list[str]) -> None:
@@ -23,6 +37,8 @@ BENCHMARKS = {
     "bounded": bounded.main,
     "fuzz": fuzz.main,
     "publish": publish.main,
+    "classify": classify.main,
+    "hostile": hostile.main,
     "refresh": refresh,
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,

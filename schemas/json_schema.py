@@ -1,6 +1,6 @@
 """JSON Schema of the topics' records, and the program that writes it and the reference pages into the documentation.
 
-`python -m schemas.json_schema docs/schemas` writes one schema a topic there, and `topics.md` and `settings.md` into the
+`python -m schemas.json_schema docs/schemas` writes one schema a topic there, and `topics.md`, `settings.md` and `metrics.md` into the
 folder above. The functions are pure; only `main` touches files.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from schemas.log import AnyLogEntry, Command
+from schemas.metrics import metrics_page
 from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
 from schemas.reference import settings_page, topics_page
 from schemas.topics import Topic
@@ -38,6 +39,18 @@ TOPIC_RECORDS: dict[Topic, Any] = {
 """What a topic holds: a record, or a union of them."""
 
 
+ONE_MEANING = [
+    {"required": ["label"], "properties": {"label": {"type": "string"}, "verdict": {"type": "null"}}},
+    {"required": ["verdict"], "properties": {"verdict": {"type": "string"}, "label": {"type": "null"}, "text": {"type": "null"}}},
+]
+"""A label or a verdict, which goes with no text: the rule of `Feedback` that its fields do not tell."""
+
+
+def with_rules(components: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON Schemas of types by name with the rules that hold between fields of one of them."""
+    return {name: schema | ({"oneOf": ONE_MEANING} if name == "Feedback" else {}) for name, schema in components.items()}
+
+
 def topic_schema(topic: Topic) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the values of `topic`; every type it needs is in its `$defs`.
 
@@ -48,14 +61,14 @@ def topic_schema(topic: Topic) -> dict[str, Any]:
     for component in components.values():
         if "v" in component.get("properties", {}):
             component["properties"]["v"] = {"const": SCHEMA_VERSION, "default": SCHEMA_VERSION}
-    return {"$schema": DIALECT, "title": topic.value, **schema, "$defs": components}
+    return {"$schema": DIALECT, "title": topic.value, **schema, "$defs": with_rules(components)}
 
 
 def generated_files() -> dict[str, str]:
     """Return every generated file: its path relative to the folder of the schemas, and its text."""
     schemas = {topic: topic_schema(topic) for topic in Topic}
     files = {f"{topic.value}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for topic, schema in schemas.items()}
-    return {**files, "../topics.md": topics_page(schemas), "../settings.md": settings_page()}
+    return {**files, "../topics.md": topics_page(schemas), "../settings.md": settings_page(), "../metrics.md": metrics_page()}
 
 
 def main(folder: Path) -> None:

@@ -24,13 +24,12 @@ EpochMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Meta = dict[str, str | int | float | bool | None]
 
-
 Role = Literal["shadow", "split", "former"]
 """Of a line that is watched: one that does not serve yet, one that serves a share of the events, the one that served before."""
 
 
 class Reason(StrEnum):
-    """Why a record was rejected."""
+    """Why a record was refused, so that there is a dead letter."""
 
     NULL_VALUE = "null_value"
     NOT_UTF8 = "not_utf8"
@@ -49,6 +48,7 @@ class State(StrEnum):
     TRAINED = "trained"
     DUPLICATE = "duplicate"
     CORRECTED = "corrected"
+    MARKED = "marked"
     EXPIRED = "expired"
     ORPHAN = "orphan"
     REJECTED = "rejected"
@@ -74,15 +74,21 @@ Drawn = Literal["random", "uncertain", "diverse", "new", "wrong"]
 """Why an event was chosen to be labelled: at random, or since it promised to teach much."""
 
 
-class Feedback(Record, frozen=True, kw_only=True):
-    """A label for an event. Topic `feedback`, key `event_id`.
+Verdict = Literal["right", "wrong"]
+"""What someone says of the label that was served, in place of a label."""
 
-    With `text` it is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
+
+class Feedback(Record, frozen=True, kw_only=True):
+    """A label for an event, or a verdict on what was served for it, one of both. Topic `feedback`, key `event_id`.
+
+    The verdict `right` is the label that was served; `wrong` names none: it counts against the prediction and teaches nothing.
+    With `text` a label is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
     Millrace can be imported. A label from the review queue says who gave it (`reviewer`) and why it was asked for (`drawn`).
     """
 
     event_id: Id
-    label: Label
+    label: Label | None = None
+    verdict: Verdict | None = None
     text: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     feedback_id: Id | None = None
     task: TaskName = DEFAULT_TASK
@@ -147,10 +153,11 @@ class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     reviewer: str | None = None
     drawn: Drawn | None = None
+    verdict: Verdict | None = None
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How the served prediction fared against the label: natural-log loss of the label's probability."""
+    """How the served prediction fared: natural-log loss of the label's probability; for a `wrong`, of all other labels than the served."""
 
     correct: bool
     log_loss: float
@@ -159,9 +166,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 class LabelState(Record, frozen=True, kw_only=True):
     """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none).
 
-    `seq` is the entry of the model log that absorbed the label; null if it teaches nothing (yet). `served` is the label that
-    had been served for the event, and `score` how that fared; `score` is null if the label scores nothing: it was not learned,
-    it corrects another, or nobody had asked the model.
+    `label` is for the verdict `right` the one that was served, once that is known, and null for `wrong`. `seq` is the entry of the
+    model log that absorbed it; null if it teaches and scores nothing (yet). `served` is the label that had been served for the event,
+    and `score` how that fared; null if nothing is scored: the label was not learned, the event was scored before, or nobody had asked.
     """
 
     event_id: str | None
@@ -174,6 +181,7 @@ class LabelState(Record, frozen=True, kw_only=True):
     served: str | None = None
     score: Score | None = None
     reason: str | None = None
+    comment: str | None = None
     time: EpochMs
 
 
@@ -187,7 +195,7 @@ class ClassQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores over some labels: accuracy and F1 in 0..1, log loss in nats."""
+    """Prequential scores over some `labels`, verdicts `wrong` among them: accuracy and F1 in 0..1, log loss in nats."""
 
     labels: int
     accuracy: float

@@ -6,12 +6,15 @@ With `ns` = the namespace (the topic prefix, or `millrace`) and `task` = a task'
 |---|---|---|---|
 | `ns:generation` | string | a random id: whether this Redis still holds what was written to it | until Redis is emptied |
 | `ns:filling` | string | a random id, while it is filled from the topics | until it is filled, or emptied again |
+| `ns:idempotency:ROUTE:HASH` | string | SHA-256 of a body, `:`, `begun` or `sent`; HASH is the SHA-256 of an idempotency key | one day |
 | `ns:job:NAME` | string | epoch ms at which the job was last seen | one day |
 | `ns:task:predictions` | hash | event id → label's length, `:`, label, prediction as JSON | the newest `recent` |
 | `ns:task:predictions:time` | sorted set | event id, by time of prediction | as its body |
 | `ns:task:predictions:label:LABEL` | sorted set | the same for one label; LABEL is empty if the model knew no class | as its body |
+| `ns:task:predictions:arrived` | stream | event ids in the order of writing, for followers | about the newest `recent` |
 | `ns:task:labels` | hash | event id → msgpack list of [partition, offset, final, time, state as JSON] | the newest `recent` |
 | `ns:task:labels:time` | sorted set | event id, by time of its newest state | as its body |
+| `ns:task:labels:arrived` | stream | event ids in the order in which their receipts changed | about the newest `recent` |
 | `ns:task:quality` | string | quality as JSON | for ever (one of a task) |
 | `ns:task:trending:KIND` | string | the newest closed window of hashtags, mentions or words as JSON | see `TRENDING_LIFETIME_MS` |
 | `ns:task:counts:NAME:GRANULARITY` | sorted set | starts of the buckets | as the buckets |
@@ -20,6 +23,7 @@ With `ns` = the namespace (the topic prefix, or `millrace`) and `task` = a task'
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal
 
 from schemas.trending import NameKind
@@ -40,6 +44,9 @@ TRENDING_LIFETIME_MS = 7 * _DAY_MS
 """How long a window of names stays after its end, if no later one comes."""
 
 JOB_LIFETIME_S = 24 * 3600
+
+IDEMPOTENCY_LIFETIME_S = 24 * 3600
+"""A client that repeats a request later than this gets the same ids, but nobody notices if its body is another one."""
 
 
 class Keys:
@@ -62,6 +69,10 @@ class Keys:
         """Return the key that is there while Redis is filled."""
         return f"{self.namespace}:filling"
 
+    def idempotency(self, route: str, key: str) -> str:
+        """Return the key under which it is noted what a client has sent to a route with its idempotency key."""
+        return f"{self.namespace}:idempotency:{route}:{hashlib.sha256(key.encode()).hexdigest()}"
+
     def job(self, name: str) -> str:
         """Return the key of a job's sign of life."""
         return f"{self.namespace}:job:{name}"
@@ -78,6 +89,10 @@ class Keys:
         """Return the key of the index of the predictions of one label."""
         return f"{self.predictions(task)}:label:{label or NO_LABEL}"
 
+    def predictions_arrived(self, task: str) -> str:
+        """Return the key of the stream of predictions as they were written."""
+        return f"{self.predictions(task)}:arrived"
+
     def labels(self, task: str) -> str:
         """Return the key of the label receipts."""
         return f"{self.namespace}:{task}:labels"
@@ -85,6 +100,10 @@ class Keys:
     def labels_by_time(self, task: str) -> str:
         """Return the key of the index of the label receipts."""
         return f"{self.labels(task)}:time"
+
+    def labels_arrived(self, task: str) -> str:
+        """Return the key of the stream of receipts as they changed."""
+        return f"{self.labels(task)}:arrived"
 
     def quality(self, task: str) -> str:
         """Return the key of the quality."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,7 +110,15 @@ class RedisReader:
             packed = self._redis.hget(self._keys.labels(task), event_id)
         if packed is None:
             return None
-        return Receipt.of([_state(row[4]) for row in _unpack(packed)])
+        return parse_receipt(packed)
+
+    def receipts(self, task: str, event_ids: Sequence[str]) -> list[Receipt | None]:
+        """Return what became of the labels of some events, in their order."""
+        if not event_ids:
+            return []
+        with self._asking():
+            rows = self._redis.hmget(self._keys.labels(task), event_ids)
+        return [None if packed is None else parse_receipt(packed) for packed in rows]
 
     def counts(self, task: str, name: CountName, granularity: Granularity, *, limit: int = 60) -> list[Bucket]:
         """Return the newest buckets, newest first."""
@@ -158,9 +166,20 @@ def confidence(prediction: Prediction) -> float:
     return 0.0 if prediction.label is None else prediction.proba.get(prediction.label, 0.0)
 
 
-def _parse(body: bytes) -> Prediction:
-    length, _, rest = body.partition(b":")
-    return _prediction(rest[int(length) :])
+def parse_body(stored: bytes) -> tuple[bytes, Prediction]:
+    """Return what Redis keeps of a prediction: its JSON, and that parsed."""
+    length, _, rest = stored.partition(b":")
+    body = rest[int(length) :]
+    return body, _prediction(body)
+
+
+def parse_receipt(packed: bytes) -> Receipt:
+    """Return the receipt that Redis keeps as a packed history."""
+    return Receipt.of([_state(row[4]) for row in _unpack(packed)])
+
+
+def _parse(stored: bytes) -> Prediction:
+    return parse_body(stored)[1]
 
 
 def _counts(row: dict[bytes, bytes]) -> dict[str, int]:

@@ -5,6 +5,7 @@ Nothing is held back here: an element is written before the next is taken, so th
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from enum import StrEnum
@@ -25,6 +26,7 @@ from stream.clock import now_ms
 from stream.drill import Drill
 from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
+from stream.measured import Measured
 
 JOB = "publish"
 COUNTS_REMEMBERED = 20_000
@@ -68,6 +70,7 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         self._parse_trending = record_parser(Trending)
         self._counts: dict[str, Aggregate] = {}
         self._trending: dict[str, Trending] = {}
+        self._measured = Measured(runtime_context)
         self._fill_if_empty()
 
     def close(self) -> None:
@@ -75,10 +78,16 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         self._client.close()
 
     def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator[bytes]:
-        """Take a frame of `UPDATES`; yield frames of the counts and trending names in it."""
+        """Take a frame of `UPDATES`; yield a frame of the counts and trending names in it."""
         updates: dict[Kind, list[list[Any]]] = defaultdict(list)
         for kind, *update in UPDATES.rows(value):
             updates[_KINDS[kind]].append(update)
+        if answers := self._write(updates):
+            yield answers
+
+    def _write(self, updates: dict[Kind, list[list[Any]]]) -> bytes:
+        """Write updates to Redis, and return a frame of the counts and trending names in them, empty if there are none."""
+        began = time.perf_counter_ns()
         records = {kind: [update[0] for update in found] for kind, found in updates.items()}
         if Kind.PREDICTIONS in updates:
             self._drill.step()
@@ -91,10 +100,12 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
             # Also when no event comes, the job says that it lives.
             self._writer.mark_job(JOB, now=now_ms())
             self._fill_if_empty()
-        if Kind.COUNT in updates:
-            yield self._write_counts(updates[Kind.COUNT])
+        answers = self._write_counts(updates[Kind.COUNT]) if Kind.COUNT in updates else b""
         if Kind.TRENDING in updates:
-            yield self._write_trending([self._parse_trending(data) for data in records[Kind.TRENDING]])
+            answers += self._write_trending([self._parse_trending(data) for data in records[Kind.TRENDING]])
+        self._measured.count("millrace_redis_writes")
+        self._measured.count("millrace_redis_write_microseconds", (time.perf_counter_ns() - began) // 1000)
+        return answers
 
     def _fill_if_empty(self) -> None:
         """Fill a Redis that has lost what was in it, and mark it only when that is done."""

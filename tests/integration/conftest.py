@@ -16,6 +16,8 @@ import uvicorn
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from api.app import create_app
+from api.server import server_config
+from client import Client
 from schemas.settings import Settings
 from schemas.topics import topic_specs
 from stack.kafka import start_broker
@@ -70,8 +72,7 @@ def create_topics(kafka: str, prefix: str) -> None:
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
     """Serve the API in a thread of this process, and give a client of it."""
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(create_app(settings), "127.0.0.1", 0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -96,6 +97,13 @@ def serve() -> Callable[[Settings], AbstractContextManager[httpx.Client]]:
 def api(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the API; the test's module says with which settings."""
     with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def client(api: httpx.Client) -> Iterator[Client]:
+    """The typed client of the same API."""
+    with Client(str(api.base_url)) as client:
         yield client
 
 
