@@ -25,8 +25,8 @@ class CellView(msgspec.Struct, frozen=True, kw_only=True):
 class ConfusionView(msgspec.Struct, frozen=True, kw_only=True):
     """The confusions of the served predictions over all scored labels, among the classes with most of them; `other` counts the rest.
 
-    Among the rest are predictions without a label, and rare confusions beyond the 5,000 kinds that are told apart. The cells are listed by
-    truth in the order of `labels`, the most frequent first.
+    Among the rest are predictions that were marked wrong without a label, predictions by a model without classes, and rare confusions
+    beyond the 5,000 kinds that are told apart. The cells are listed by truth in the order of `labels`, the most frequent first.
     """
 
     task: str

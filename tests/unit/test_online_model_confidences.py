@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from online_model.confidences import Confidences
-from schemas.log import AnyLogEntry, LabelEntry
-from schemas.records import ModelVersion, Served
+from schemas.log import AnyLogEntry, LabelEntry, VerdictEntry
+from schemas.records import FeedbackRef, ModelVersion, Position, Served
 from tests.integration.played_learner import label, release, snapshot
 
 pytestmark = pytest.mark.unit
@@ -32,9 +32,11 @@ def test_the_last_labels_that_score_a_prediction() -> None:
         entry(6, "a", served(None)),
         release(7, "r1-a", time_ms=1),
     ]
+    feedback = FeedbackRef(at=Position(partition=0, offset=0))
     for each in entries:
         confidences.apply(each)
     assert confidences.known() == [(0.9, True), (0.6, False)]
-    for seq in (8, 9):
-        confidences.apply(entry(seq, "c", served("c", c=0.5)))
-    assert confidences.known() == [(0.6, False), (0.5, True), (0.5, True)]
+    wrong = VerdictEntry(seq=8, task="default", time=1, event_id="e", weight=1.0, served=served("c", c=0.7), feedback=feedback)
+    confidences.apply(wrong)
+    confidences.apply(entry(9, "c", served("c", c=0.5)))
+    assert confidences.known() == [(0.6, False), (0.7, False), (0.5, True)]
