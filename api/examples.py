@@ -87,6 +87,11 @@ WHOLE: Mapping[str, Any] = {
     # What clients send is shorter than what the types allow.
     "NewEvent": {"event_id": "ticket-1", "text": _TEXT, "meta": {"channel": "mail"}},
     "NewFeedback": {"event_id": "ticket-1", "label": "refund"},
+    "PartlyAccepted": {
+        "accepted": 1,
+        "ids": ["ticket-1", None],
+        "errors": [{"field": "text", "reason": "invalid_field", "detail": "Expected `str`, got `int` - at `$.text`", "index": 1}],
+    },
     "Change": {"by": "ann", "why": "better on refunds"},
     "Rollback": {"by": "ann", "why": "refunds are wrong since noon"},
     "Split": {"by": "ann", "why": "to compare", "share": 0.1},
@@ -100,6 +105,7 @@ WHOLE: Mapping[str, Any] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
+    "Idempotency-Key": None,
     "bins": 10,
     "command_id": "0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",
     "cursor": None,
