@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.records import Alarm, Drift, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
+from schemas.drift import Drift
+from schemas.records import Alarm, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
 
 Granularity = Literal["minute", "hour", "day", "total"]
 

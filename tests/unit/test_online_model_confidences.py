@@ -32,7 +32,6 @@ def test_the_last_labels_that_score_a_prediction() -> None:
         entry(6, "a", served(None)),
         release(7, "r1-a", time_ms=1),
     ]
-    feedback = FeedbackRef(at=Position(partition=0, offset=0))
     for each in entries:
         confidences.apply(each)
     assert confidences.known() == [(0.9, True), (0.6, False)]
