@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
+from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -19,6 +19,7 @@ from api.readiness import Readiness
 from api.sent import Sent
 from api.services import Services
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
 from store.live_replica import LiveReplica
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     feed = ModelFeed(settings, replicas)
     readiness = Readiness(settings, reader, feed)
     recent = RecentIndex(settings)
+    alarm_feed = AlarmFeed(settings)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
@@ -63,7 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
         feed.start()
         readiness.start()
         recent.start()
+        alarm_feed.start()
         yield
+        await run_in_threadpool(alarm_feed.close)
         await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
         await run_in_threadpool(_close, feed, replicas)
@@ -89,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
         readiness=readiness,
         feed=feed,
         recent=recent,
+        alarms=alarm_feed,
         replicas=replicas,
         releases=releases,
         sent=Sent(),
@@ -96,7 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for routes in (predictions, reading, statistics, model_quality, models, classifying, writing, health):
+    for routes in (predictions, reading, statistics, alarms, model_quality, models, classifying, writing, health):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

@@ -18,6 +18,7 @@ from api.readiness import Readiness
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -35,6 +36,7 @@ class Services:
     readiness: Readiness
     feed: ModelFeed
     recent: RecentIndex
+    alarms: AlarmFeed
     replicas: Mapping[str, LiveReplica]
     releases: ReleaseFolder
     sent: Sent
