@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -16,12 +17,16 @@ from api.observing import Observed
 from api.openapi import describe, operation_id
 from api.publisher import Publisher
 from api.readiness import Readiness
+from api.review import exchange, routes
+from api.review.queue import ReviewQueue
 from api.sent import Sent
 from api.services import Services
 from schemas.settings import Settings
 from store.alarm_feed import AlarmFeed
 from store.artifacts import ArtifactFolder
+from store.claims import Claims
 from store.connect import connect_redis
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -55,17 +60,19 @@ def create_app(settings: Settings) -> FastAPI:
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
     feed = ModelFeed(settings, replicas)
-    readiness = Readiness(settings, reader, feed)
+    sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     recent = RecentIndex(settings)
     alarm_feed = AlarmFeed(settings)
+    claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
+    readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
-        readiness.start()
         recent.start()
         alarm_feed.start()
+        readiness.start()
         yield
         await run_in_threadpool(alarm_feed.close)
         await run_in_threadpool(recent.close)
@@ -95,14 +102,20 @@ def create_app(settings: Settings) -> FastAPI:
         recent=recent,
         alarms=alarm_feed,
         replicas=replicas,
+        claims=claims,
+        review={
+            task: ReviewQueue(settings, task, index=recent, replica=replica, claims=claims, chance=random.SystemRandom().random)
+            for task, replica in replicas.items()
+        },
         releases=releases,
         sent=Sent(),
+        sent_keys=sent_keys,
         measures=measures,
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for routes in (predictions, reading, statistics, alarms, model_quality, models, classifying, writing, health):
-        app.include_router(routes.router)
+    for part in (predictions, reading, statistics, alarms, model_quality, models, classifying, writing, exchange, routes, health):
+        app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api.explaining import ExplanationView
+from api.problems import FieldError
 from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
 from store.keys import WIDTH_MS, Granularity
 from store.reader import Bucket, confidence
@@ -19,6 +20,7 @@ from store.writer import TEXT_SHOWN
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction. The label is null if the model knew no class; its probability is the confidence.
 
+    `traceparent` is the W3C trace context that the event brought as a header of its record, or null.
     Of its label: the state of the one that counts, the truth once one is learned and whether the prediction was correct, whether someone
     gave a label or verdict, and whether the last verdict is "wrong". `score` is that of the class by which predictions are ranked.
     """
@@ -35,6 +37,7 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelVersion
     event_ts: int
     predicted_at: int
+    traceparent: str | None
     label_state: State | None
     truth: str | None
     correct: bool | None
@@ -58,6 +61,7 @@ class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
 class PredictionDetail(PredictionView, frozen=True, kw_only=True):
     """A prediction, and the place in the model log that absorbed its label.
 
+    `marked_wrong`: someone has said that it is wrong, and no label has come since. `correct` is by the truth, null without one.
     The explanation is null if it was not asked for, or the model cannot explain.
     """
 
@@ -69,7 +73,8 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an event's labels: the state of the one that counts, the seq that absorbed it, and all states, oldest first.
 
     `served` is the label that had been served for the event, `score` how that fared against the label that counts. Both are null
-    if nobody had asked the model (a self-contained label); `score` also for a correction, since an event is scored once.
+    if nobody had asked the model (a self-contained label); `score` also if the event was scored before: it is scored once, by its first
+    label or verdict. `marked_wrong`: someone has said that what was served is wrong, and no label has come since.
     """
 
     event_id: str
@@ -80,6 +85,7 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool
     time: int
     history: list[LabelState]
 
@@ -139,6 +145,17 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     ids: list[str]
 
 
+class PartlyAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Some records of a list are in Kafka now, with their ids at their places; those with null are not, and `errors` says why.
+
+    Send the others again, put right, as a request of their own.
+    """
+
+    accepted: int
+    ids: list[str | None]
+    errors: list[FieldError]
+
+
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a part is ready (null: not known), and why not.
 
@@ -172,6 +189,7 @@ def _fields(recent: Recent) -> dict[str, Any]:
         "model": p.model,
         "event_ts": p.event_ts,
         "predicted_at": p.predicted_at,
+        "traceparent": p.traceparent,
         "label_state": marks.state,
         "truth": marks.truth,
         "correct": recent.correct,
@@ -202,6 +220,7 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         truth=receipt.truth,
         served=receipt.served,
         score=receipt.score,
+        marked_wrong=receipt.marked_wrong,
         time=receipt.time,
         history=receipt.history,
     )

@@ -12,11 +12,12 @@ import msgspec
 
 from schemas.settings import Settings
 from store.connect import RedisUnavailable, connect_redis
-from store.recent import queries
+from store.recent import queries, review
 from store.recent.arrivals import Arrivals
 from store.recent.following import BATCH, TaskFollower
 from store.recent.places import Place
 from store.recent.queries import Filter, Order, RecentPage
+from store.recent.review import Reviewed, Standing
 from store.recent.rows import Recent
 from store.recent.table import RecentTable
 
@@ -125,6 +126,18 @@ class RecentIndex:
     def candidates(self, task: str, *, order: Order, limit: int, **which: Any) -> list[Recent]:
         """Return predictions that nobody has reviewed: see `store.recent.queries.candidates` (raises `NotIndexed`)."""
         return queries.candidates(self._ready(task), order=order, limit=limit, **which)
+
+    def newest(self, task: str, most: int) -> list[Standing]:
+        """Return how far the newest events have come, newest first (raises `NotIndexed`)."""
+        return review.newest(self._ready(task), most)
+
+    def reviewed(self, task: str) -> list[Reviewed]:
+        """Return the events of which reviewers said something, newest first (raises `NotIndexed`)."""
+        return review.reviewed(self._ready(task))
+
+    def some(self, task: str, event_ids: Sequence[str]) -> dict[str, Recent]:
+        """Return those of the events that are here, by id (raises `NotIndexed`)."""
+        return review.some(self._ready(task), event_ids)
 
     def since(self, task: str, position: int, *, limit: int) -> tuple[list[Recent], bool]:
         """Return the newest of the predictions that arrived after a position, in order, and whether none of what arrived is gone."""

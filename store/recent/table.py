@@ -19,7 +19,7 @@ CHUNK = 100
 """Rows that are written at once: a reader waits some milliseconds for them at most."""
 
 STATEMENT_ROWS = 1000
-"""Rows of one statement; of 13 columns at most, and SQLite allows 32,766 values."""
+"""Rows of one statement; of 14 columns at most, and SQLite allows 32,766 values."""
 
 _prediction = msgspec.json.Decoder(Prediction).decode
 
@@ -134,7 +134,7 @@ class RecentTable:
                 return
 
 
-_SET_MARKS = "UPDATE rows SET state = ?, truth = ?, correct = ?, reviewed = ?, marked_wrong = ? WHERE id = ?"
+_SET_MARKS = "UPDATE rows SET state = ?, truth = ?, correct = ?, reviewed = ?, marked_wrong = ?, reviews = ? WHERE id = ?"
 
 
 def _insert(database: sqlite3.Connection, chosen: Sequence[tuple[bytes, Recent]]) -> None:
@@ -184,7 +184,7 @@ def _mark(database: sqlite3.Connection, known: Sequence[tuple[int, Recent]]) -> 
 
 def _mark_columns(marks: Marks, label: str, row_id: int) -> tuple[object, ...]:
     correct = None if marks.truth is None else marks.truth == label
-    return marks.state, marks.truth, correct, marks.reviewed, marks.marked_wrong, row_id
+    return marks.state, marks.truth, correct, marks.reviewed, marks.marked_wrong, marks.packed_reviews, row_id
 
 
 def _delete(database: sqlite3.Connection, doomed: Sequence[tuple[int, bytes]]) -> None:
