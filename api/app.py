@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
+from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -22,6 +22,7 @@ from api.review.queue import ReviewQueue
 from api.sent import Sent
 from api.services import Services
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
 from store.artifacts import ArtifactFolder
 from store.claims import Claims
 from store.connect import connect_redis
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     feed = ModelFeed(settings, replicas)
     sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     recent = RecentIndex(settings)
+    alarm_feed = AlarmFeed(settings)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
@@ -69,8 +71,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
         recent.start()
+        alarm_feed.start()
         readiness.start()
         yield
+        await run_in_threadpool(alarm_feed.close)
         await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
         await run_in_threadpool(_close, feed, replicas)
@@ -96,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         readiness=readiness,
         feed=feed,
         recent=recent,
+        alarms=alarm_feed,
         replicas=replicas,
         claims=claims,
         review={
@@ -109,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for part in (predictions, reading, statistics, model_quality, models, classifying, writing, exchange, routes, health):
+    for part in (predictions, reading, statistics, alarms, model_quality, models, classifying, writing, exchange, routes, health):
         app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
