@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import health, models, problems, reading, writing
+from api import health, models, problems, reading, tasks, writing
+from api.dashboard import routes as dashboard
 from api.openapi import describe
 from api.publisher import Publisher
 from api.readiness import Readiness
@@ -50,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
     app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, releases, Sent())
     problems.install(app)
-    for routes in (reading, models, writing, health):
+    for routes in (reading, models, writing, tasks, health, dashboard):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
