@@ -8,7 +8,7 @@ export function reason(error) {
     case 0: return error.message;
     case 401: return "The API wants a key: choose “API key” above.";
     case 403: return `Your key may not see this: ${error.message}`;
-    case 404: return `Not there: ${error.message}`;
+    case 404: return error.message === "Not Found" ? "This server does not offer it: it may be older than this page." : `Not there: ${error.message}`;
     case 429: return "Asked too often; it is asked again in a while.";
     case 503: return `Not available now: ${error.message}`;
     default: return error.message;

@@ -25,7 +25,7 @@ function show(moved) {
   const [name] = location.hash.slice(1).split("?");
   const shown = VIEWS.includes(name) ? name : "overview";
   if (name === "main") return;
-  for (const other of VIEWS) byId(`view-${other}`).hidden = other !== shown;
+  for (const other of VIEWS) byId(other).hidden = other !== shown;
   for (const link of document.querySelectorAll(".bar nav a")) {
     if (link.getAttribute("href") === `#${shown}`) mark(link);
     else link.removeAttribute("aria-current");

@@ -35,7 +35,7 @@ async function show(panel) {
     el("span", { class: "name", title: item.name }, cut(item.name, 40)), bar(item.count / most), count(item.count), changeOf(item),
   ]);
   fill(panel.content,
-    table([{ name: "name" }, { name: "" }, { name: "count", number: true }, { name: "change", number: true }], rows, { kind: "ranked", caption: `Trending ${asked}s` }),
+    table([{ name: "name" }, { name: "share" }, { name: "count", number: true }, { name: "change", number: true }], rows, { kind: "ranked", caption: `Trending ${asked}s` }),
     el("p", { class: "note" }, `${clock(found.start)} to ${clock(found.end)}${found.late ? `; ${count(found.late)} came too late` : ""}`));
 }
 

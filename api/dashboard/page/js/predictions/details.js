@@ -25,9 +25,9 @@ export function details(prediction, say) {
   };
   const node = el("div", { class: "details" },
     el("div", {},
-      el("div", {}, el("h3", {}, "Why"), why),
-      el("div", {}, el("h3", {}, "Probabilities"), probabilities(prediction.proba))),
-    el("div", {}, el("div", {}, el("h3", {}, "Another label"), others(prediction, say), failed), history, facts));
+      el("div", {}, el("h2", {}, "Why"), why),
+      el("div", {}, el("h2", {}, "Probabilities"), probabilities(prediction.proba))),
+    el("div", {}, el("div", {}, el("h2", {}, "Another label"), others(prediction, say), failed), history, facts));
   return { node, changed };
 }
 
@@ -60,7 +60,7 @@ async function load(prediction, why, facts, history) {
   if (!known) return;
   try {
     const receipt = await get(`/v1/labels/${encodeURIComponent(prediction.event_id)}`);
-    fill(history, el("h3", {}, "Labels"), el("ol", { class: "stack" }, receipt.history.slice(-6).map(step)));
+    fill(history, el("h2", {}, "Labels"), el("ol", { class: "stack" }, receipt.history.slice(-6).map(step)));
   } catch (error) {
     if (error.status === undefined) throw error;
   }
@@ -80,5 +80,5 @@ function show(p, facts, history) {
     ["with it", meta], ["trace", p.traceparent],
   ];
   fill(facts, rows.filter(([, value]) => value).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
-  if (!history.hasChildNodes() && p.label_state) fill(history, el("h3", {}, "Labels"), statePill(p.label_state, p.label_seq));
+  if (!history.hasChildNodes() && p.label_state) fill(history, el("h2", {}, "Labels"), statePill(p.label_state, p.label_seq));
 }

@@ -74,6 +74,12 @@ class List {
     }
   }
 
+  clear() {
+    for (const row of [...this.rows.values()]) this.#drop(row);
+    this.waiting = [];
+    this.asked += 1;
+  }
+
   async loadMore() {
     this.more.disabled = true;
     try {
@@ -178,7 +184,8 @@ export function startPredictions() {
   }, 5000, ["predictions"]);
   const again = () => {
     for (const row of [...list.rows.values()]) row.toggle(false);
-    list.load().catch(() => asked.now());
+    if (view.get() === "predictions") list.load().catch(() => asked.now());
+    else list.clear();
     narrowed();
   };
   const narrowed = () => {
@@ -186,7 +193,11 @@ export function startPredictions() {
     narrow({ ...(label ? { label } : {}), ...(least ? { min_confidence: least } : {}) });
   };
   wanted.watch(again);
-  view.watch(narrowed);
+  view.watch((shown) => {
+    // What came while another view was shown was not kept as a whole: the list is asked for anew.
+    if (shown === "predictions" && list.following && !list.busy) list.load().catch(() => asked.now());
+    narrowed();
+  });
   task.watch(again);
   onStatus((eventId) => list.rows.get(eventId)?.changed());
   onRecent((fresh) => { if (fresh) list.take(fresh); });
