@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import uvicorn
 
 from api.app import create_app
+from api.server import allow_connections, server_config
 from schemas.settings import SettingsError, read_settings
 from store.connect import RedisUnavailable
+from store.logs import log_as_json
 
-GRACE_S = 20
-"""How long requests in progress may take when the server is told to stop."""
+_SWITCH_S = 0.0005
+"""The event loop gets the interpreter back from a thread that reads a log after so long, not after ten times as long."""
+
+_ALLOCATIONS = 50_000
+"""The collector of cyclic garbage looks at new objects this rarely: a look at all of them holds up every request."""
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
@@ -22,13 +30,20 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--log-file", type=Path, help="log to this file, which is rotated, instead of stderr")
     options = parser.parse_args(arguments)
     try:
-        app = create_app(read_settings(environment))
+        settings = read_settings(environment)
+        app = create_app(settings)
     except (SettingsError, RedisUnavailable) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    uvicorn.run(app, host=options.host, port=options.port, timeout_graceful_shutdown=GRACE_S, access_log=False)
+    sys.setswitchinterval(_SWITCH_S)
+    gc.set_threshold(_ALLOCATIONS)
+    log_as_json(settings.application, file=options.log_file)
+    allow_connections()
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(server_config(app, options.host, options.port, log_config=None)).run()
     return 0
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
-from api import health, models, problems, reading, tasks, writing
+from api import classifying, health, model_quality, models, problems, reading, statistics, tasks, writing
 from api.dashboard import routes as dashboard
-from api.openapi import describe
+from api.measures import Looked, Measures
+from api.observing import Observed
+from api.openapi import describe, operation_id
 from api.publisher import Publisher
 from api.readiness import Readiness
 from api.sent import Sent
@@ -18,11 +22,23 @@ from api.services import Services
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
 from store.releases import ReleaseFolder
 
+WRITERS = 16
+"""Threads that may wait for Kafka at once; there are 40 in all."""
+
 _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of text that is classified and never stops being learned from."
+
+
+class _Application(FastAPI):
+    """Observed from outside of everything, also of what turns unexpected errors into answers."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        has: Services = self.state.services
+        return Observed(super().build_middleware_stack(), has.measures)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -33,25 +49,57 @@ def create_app(settings: Settings) -> FastAPI:
     """
     client = connect_redis(settings.redis)
     reader = RedisReader(client, topic_prefix=settings.topic_prefix)
-    publisher = Publisher(settings.kafka)
-    feed = ModelFeed(settings)
+    measures = Measures()
+    prefix = len(settings.topic_prefix)
+    publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
+    replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
+    feed = ModelFeed(settings, replicas)
+    readiness = Readiness(settings, reader, feed)
+    measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
+        readiness.start()
         yield
-        await run_in_threadpool(feed.close)
+        await run_in_threadpool(readiness.close)
+        await run_in_threadpool(_close, feed, replicas)
         await run_in_threadpool(publisher.close)
         client.close()
         client.connection_pool.disconnect()
 
-    app = FastAPI(
-        title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    app = _Application(
+        title="Millrace",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, releases, Sent())
+    app.state.services = Services(
+        settings=settings,
+        reader=reader,
+        publisher=publisher,
+        readiness=readiness,
+        feed=feed,
+        replicas=replicas,
+        releases=releases,
+        sent=Sent(),
+        measures=measures,
+        writers=CapacityLimiter(WRITERS),
+    )
     problems.install(app)
-    for routes in (reading, models, writing, tasks, health, dashboard):
+    for routes in (reading, statistics, model_quality, models, classifying, writing, tasks, health, dashboard):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
+
+
+def _close(feed: ModelFeed, replicas: Mapping[str, LiveReplica]) -> None:
+    """End the feed first: nobody else may end what it looks after."""
+    feed.close()
+    for replica in replicas.values():
+        replica.close()

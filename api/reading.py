@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.explaining import ExplanationView, explanation_of_prediction
 from api.problems import Problem
 from api.services import Has, Task, answers, invalid, json
 from api.views import (
@@ -53,12 +54,21 @@ def predictions(
 
 
 @router.get("/predictions/{event_id:path}", responses=answers(PredictionDetail, 404, 422, 503))
-def prediction(has: Has, task: Task, event_id: EventId) -> Response:
+def prediction(
+    has: Has,
+    task: Task,
+    event_id: EventId,
+    explain: Annotated[bool, Query(description="say what each part of the text adds to the score of its label")] = False,
+) -> Response:
     """Return the prediction of one event, with the state of its label, and the truth once it is learned."""
     found = has.reader.prediction(task, event_id)
     if found is None:
         raise unknown("prediction", event_id, task)
-    return json(prediction_detail(found, has.reader.receipt(task, event_id)))
+    explanation: ExplanationView | None = None
+    if explain:
+        with has.replicas[task].held() as replica:
+            explanation = explanation_of_prediction(replica, found)
+    return json(prediction_detail(found, has.reader.receipt(task, event_id), explanation))
 
 
 @router.get("/labels/{event_id:path}", responses=answers(ReceiptView, 404, 422, 503))
@@ -77,15 +87,20 @@ def counts(
     granularity: Annotated[Granularity, Query()] = "total",
     limit: Annotated[int, Query(ge=1, le=1000, description="newest windows")] = 60,
 ) -> Response:
-    """Return how many predictions each label got, by the time at which the prediction reached Kafka."""
-    return json(counts_view(task, granularity, has.reader.counts(task, "predictions", granularity, limit=limit)))
+    """Return how many predictions each label got, in all and per second, by the time at which the prediction reached Kafka."""
+    buckets = has.reader.counts(task, "predictions", granularity, limit=limit)
+    return json(counts_view(task, granularity, buckets, now=now_ms()))
 
 
 @router.get("/quality", responses=answers(QualityView, 422, 503))
 def quality(has: Has, task: Task) -> Response:
     """Return how well the served predictions fared: overall and over the window, with label states and the model's age."""
-    now = time.time_ns() // 1_000_000
-    return json(quality_view(task, has.reader.quality(task), has.reader.label_states(task), now=now))
+    return json(quality_view(task, has.reader.quality(task), has.reader.label_states(task), now=now_ms()))
+
+
+def now_ms() -> int:
+    """Return the time, epoch ms."""
+    return time.time_ns() // 1_000_000
 
 
 def unknown(what: str, event_id: str, task: str) -> Problem:

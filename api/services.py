@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
+from anyio import CapacityLimiter
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from api.measures import Measures
 from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
 from api.readiness import Readiness
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
 from store.releases import ReleaseFolder
@@ -23,19 +26,22 @@ from store.releases import ReleaseFolder
 
 @dataclass(frozen=True)
 class Services:
-    """Made once for the application."""
+    """Made once for the application; `writers` bounds the threads that wait for Kafka, so that those who read have some left."""
 
     settings: Settings
     reader: RedisReader
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
+    replicas: Mapping[str, LiveReplica]
     releases: ReleaseFolder
     sent: Sent
+    measures: Measures
+    writers: CapacityLimiter
 
 
-def services(request: Request) -> Services:
-    """Return the application's services."""
+async def services(request: Request) -> Services:
+    """Return the application's services. Not a plain function: FastAPI would hand each request to a thread and back for it."""
     found: Services = request.app.state.services
     return found
 
@@ -43,10 +49,10 @@ def services(request: Request) -> Services:
 Has = Annotated[Services, Depends(services)]
 
 
-def task_parameter(
+async def task_parameter(
     has: Has, task: Annotated[str | None, Query(description="name of a configured task; by default the first, or `default`")] = None
 ) -> str:
-    """Return the task that a request is about.
+    """Return the task that a request is about; no plain function, like `services`.
 
     Raises:
         RequestValidationError: if it is not configured.
@@ -84,14 +90,15 @@ DESCRIBED: set[type[msgspec.Struct]] = {ProblemBody}
 def answers(view: type[msgspec.Struct], *errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
     """Describe a route's answers for OpenAPI; the schemas come from `api.openapi`."""
     DESCRIBED.add(view)
-    described: dict[int | str, dict[str, Any]] = {status: _described(view.__name__, "application/json", view.__doc__ or "")}
+    found: dict[int | str, dict[str, Any]] = {status: described(view.__name__, "application/json", view.__doc__ or "")}
     for error in errors:
-        described[error] = _described("ProblemBody", MEDIA_TYPE, _ERRORS[error])
-    return described
+        found[error] = described("ProblemBody", MEDIA_TYPE, ERRORS[error])
+    return found
 
 
-_ERRORS: Mapping[int, str] = {
+ERRORS: Mapping[int, str] = {
     400: "The body is no JSON.",
+    408: "The body did not come in time.",
     404: "There is no such thing (any more); `detail` says what was looked for.",
     409: "The learner refused it; `detail` says why.",
     413: "The body, or a record, is too large.",
@@ -108,6 +115,7 @@ def takes(*kinds: type[msgspec.Struct]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def _described(schema: str, media_type: str, text: str) -> dict[str, Any]:
+def described(schema: str, media_type: str, text: str) -> dict[str, Any]:
+    """Describe an answer by the name of its schema and what it says."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"description": text.split("\n", maxsplit=1)[0], "content": content}

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from api.explaining import ExplanationView
 from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
-from store.keys import Granularity
+from store.keys import WIDTH_MS, Granularity
 from store.reader import Bucket, Page, confidence
 from store.receipt import Receipt
 from store.writer import TEXT_SHOWN
@@ -39,12 +40,16 @@ class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionDetail(PredictionView, frozen=True, kw_only=True):
-    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned."""
+    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned.
+
+    The explanation is null if it was not asked for, or the model cannot explain.
+    """
 
     label_state: State | None
     label_seq: int | None
     truth: str | None
     correct: bool | None
+    explanation: ExplanationView | None
 
 
 class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +72,16 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountsBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Predictions of each label in the window that starts at `start`; the empty label counts those without one."""
+    """Predictions of each label in the window that starts at `start`; the empty label counts those without one.
+
+    `seconds` is the length of the window, of the running one so far, and `per_second` what that makes of the counts. The total has neither.
+    """
 
     start: int
     total: int
     counts: dict[str, int]
+    per_second: dict[str, float] = {}
+    seconds: float | None = None
 
 
 class CountsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,14 +127,18 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a part is ready (null: not known), and why not."""
+    """Whether a part is ready (null: not known), and why not.
+
+    `since` (epoch ms): since when it is ready; if it is not, until when it was, as far as is known. Of a job: its last sign of life.
+    """
 
     ready: bool | None
     detail: str
+    since: int | None
 
 
 class ReadyView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the API can serve, and each part. Jobs are reported; they do not decide."""
+    """Whether the API can serve, and each part. Kafka and Redis decide; the jobs, and how far the model log is read, are reported."""
 
     ready: bool
     parts: dict[str, PartView]
@@ -153,7 +167,7 @@ def predictions_view(task: str, page: Page) -> PredictionsView:
     return PredictionsView(task=task, predictions=shown, next=page.next.text() if page.next else None)
 
 
-def prediction_detail(prediction: Prediction, receipt: Receipt | None) -> PredictionDetail:
+def prediction_detail(prediction: Prediction, receipt: Receipt | None, explanation: ExplanationView | None = None) -> PredictionDetail:
     """Return a prediction with what is known of its label."""
     truth = receipt.truth if receipt else None
     return PredictionDetail(
@@ -162,6 +176,7 @@ def prediction_detail(prediction: Prediction, receipt: Receipt | None) -> Predic
         label_seq=receipt.seq if receipt else None,
         truth=truth,
         correct=None if truth is None else truth == prediction.label,
+        explanation=explanation,
     )
 
 
@@ -181,10 +196,19 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
     )
 
 
-def counts_view(task: str, granularity: Granularity, buckets: list[Bucket]) -> CountsView:
-    """Return counts as they are shown."""
-    shown = [CountsBucket(start=b.start, total=sum(b.counts.values()), counts=b.counts) for b in buckets]
-    return CountsView(task=task, granularity=granularity, buckets=shown)
+def counts_view(task: str, granularity: Granularity, buckets: list[Bucket], *, now: int) -> CountsView:
+    """Return counts as they are shown at `now`."""
+    return CountsView(task=task, granularity=granularity, buckets=[_counts_bucket(bucket, WIDTH_MS[granularity], now) for bucket in buckets])
+
+
+def _counts_bucket(bucket: Bucket, width: int | None, now: int) -> CountsBucket:
+    total = sum(bucket.counts.values())
+    if width is None:
+        return CountsBucket(start=bucket.start, total=total, counts=bucket.counts)
+    # A second at least: a window that has just begun, by a clock that may be behind Kafka's, would show any rate.
+    seconds = min(width, max(1000, now - bucket.start)) / 1000
+    rates = {label: count / seconds for label, count in bucket.counts.items()}
+    return CountsBucket(start=bucket.start, total=total, counts=bucket.counts, per_second=rates, seconds=seconds)
 
 
 def quality_view(task: str, quality: Quality | None, label_states: dict[str, int], *, now: int) -> QualityView:

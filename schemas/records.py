@@ -40,6 +40,7 @@ class Reason(StrEnum):
     META_TOO_LONG = "meta_too_long"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_TASK = "unknown_task"
+    NOTHING_SERVED = "nothing_served"
 
 
 class State(StrEnum):
@@ -49,6 +50,7 @@ class State(StrEnum):
     TRAINED = "trained"
     DUPLICATE = "duplicate"
     CORRECTED = "corrected"
+    MARKED = "marked"
     EXPIRED = "expired"
     ORPHAN = "orphan"
     REJECTED = "rejected"
@@ -74,15 +76,22 @@ Drawn = Literal["random", "uncertain", "diverse", "new", "wrong"]
 """Why an event was chosen to be labelled: at random, or since it promised to teach much."""
 
 
-class Feedback(Record, frozen=True, kw_only=True):
-    """A label for an event. Topic `feedback`, key `event_id`.
+Verdict = Literal["right", "wrong"]
+"""What someone says of the label that was served, in place of a label."""
 
-    With `text` it is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
+
+class Feedback(Record, frozen=True, kw_only=True):
+    """A label for an event, or a verdict on the label that was served for it: exactly one of both. Topic `feedback`, key `event_id`.
+
+    The verdict `right` is the label that was served. `wrong` counts against the prediction and teaches nothing: it names no label.
+
+    With `text` a label is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
     Millrace can be imported. A label from the review queue says who gave it (`reviewer`) and why it was asked for (`drawn`).
     """
 
     event_id: Id
-    label: Label
+    label: Label | None = None
+    verdict: Verdict | None = None
     text: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     feedback_id: Id | None = None
     task: TaskName = DEFAULT_TASK
@@ -143,10 +152,14 @@ class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     reviewer: str | None = None
     drawn: Drawn | None = None
+    verdict: Verdict | None = None
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How the served prediction fared against the label: natural-log loss of the label's probability."""
+    """How the served prediction fared against the label: natural-log loss of the label's probability.
+
+    Against the verdict `wrong`: of the probability of anything but the label that was served.
+    """
 
     correct: bool
     log_loss: float
@@ -155,9 +168,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 class LabelState(Record, frozen=True, kw_only=True):
     """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none).
 
-    `seq` is the entry of the model log that absorbed the label; null if it teaches nothing (yet). `served` is the label that
-    had been served for the event, and `score` how that fared; `score` is null if the label scores nothing: it was not learned,
-    it corrects another, or nobody had asked the model.
+    `label` is the label that it gives: for the verdict `right` the one that was served, once that is known; null for `wrong`.
+
+    `seq` is the entry of the model log that absorbed the label; null if it teaches and scores nothing (yet). `served` is the label
+    that had been served for the event, and `score` how that fared; `score` is null if the label scores nothing: it was not learned,
+    another label or verdict had scored the event, or nobody had asked the model.
     """
 
     event_id: str | None
@@ -170,6 +185,7 @@ class LabelState(Record, frozen=True, kw_only=True):
     served: str | None = None
     score: Score | None = None
     reason: str | None = None
+    comment: str | None = None
     time: EpochMs
 
 
@@ -183,7 +199,11 @@ class ClassQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores over some labels: accuracy and F1 in 0..1, log loss in nats."""
+    """Prequential scores over some labels and verdicts `wrong`: accuracy and F1 in 0..1, log loss in nats.
+
+    `labels` counts both. A `wrong` is an error and a false positive of the class that was served; whose label would have been right
+    is not known.
+    """
 
     labels: int
     accuracy: float
@@ -263,9 +283,12 @@ class Quality(Record, frozen=True, kw_only=True):
 
 
 class Aggregate(Record, frozen=True, kw_only=True):
-    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted."""
+    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted.
 
-    name: Literal["predictions", "label_states"]
+    The label is that of the predictions, the state of the label states, and `correct` or `wrong` of the scores.
+    """
+
+    name: Literal["predictions", "label_states", "scores"]
     task: str
     label: str
     granularity: Literal["minute", "hour", "day", "total"]

@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         kafka: bootstrap servers, `host:port,…`.
         redis: URL of the Redis database.
         artifacts: folder of the snapshots.
+        application: names this installation in the logs.
         tasks: names of the tasks, each an independent model (at most 8).
         topic_prefix: put before every topic's name, so that several installations share a broker.
         topic_partitions: partitions of the high-volume topics when they are created.
@@ -58,6 +59,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             then run code in the jobs. Without it they are never stored, and each start learns the whole log again.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
         publish_interval_ms: predictions are written to Redis in batches of so long.
+        trending: whether the names in the texts are counted (docs/trending.md).
+        trending_slide_s: a window of them begins every so often.
+        trending_window_slides: … and is so many of these long.
+        trending_top: how many of the most frequent names of a window are shown, of each kind.
+        trending_lateness_ms: a window waits so long, in Kafka's time, for predictions that come out of order. Those that come later are
+            counted apart.
+        trending_idle_ms: a partition without predictions for so long holds up no window; when none has any, windows close by the clock.
+        trending_names: how many different names may be kept, each in each slide, for all windows and tasks together; of more, the rarest
+            are left out, and by how much that can make a count too low is shown. 100 bytes of the TaskManager's heap each.
         learn_state_backend: where Flink keeps the predictions that wait for labels: RocksDB writes at a checkpoint what is new, the heap
             (`hashmap`) everything.
         taskmanager_heap_mib: heap for tasks and their state in the TaskManager that `millrace up` starts.
@@ -68,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kafka: str = "127.0.0.1:9092"
     redis: str = "redis://127.0.0.1:6379/0"
     artifacts: str = "artifacts"
+    application: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}\\Z")] = "millrace"
     tasks: Annotated[tuple[TaskName, ...], msgspec.Meta(min_length=1, max_length=8)] = (DEFAULT_TASK,)
     topic_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}\\Z")] = ""
     topic_partitions: Positive = 4
@@ -92,10 +103,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_pickle: bool = False
     recent_predictions: Positive = 100_000
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
+    trending: bool = True
+    trending_slide_s: Annotated[int, msgspec.Meta(ge=1, le=24 * 3600)] = 60
+    trending_window_slides: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 10
+    trending_top: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    trending_lateness_ms: Annotated[int, msgspec.Meta(ge=1, le=3600 * 1000)] = 5000
+    trending_idle_ms: Annotated[int, msgspec.Meta(ge=100, le=3600 * 1000)] = 10_000
+    trending_names: Annotated[int, msgspec.Meta(ge=100)] = 400_000
     learn_state_backend: Literal["rocksdb", "hashmap"] = "rocksdb"
     taskmanager_heap_mib: Annotated[int, msgspec.Meta(ge=256)] = 700
     shutdown_timeout_s: Positive = 120
     drill_folder: str = ""
+
+    @property
+    def trending_slide_ms(self) -> int:
+        """How long a slide of the trending names is, in milliseconds."""
+        return self.trending_slide_s * 1000
+
+    @property
+    def trending_window_ms(self) -> int:
+        """How long a window of the trending names is, in milliseconds."""
+        return self.trending_slide_ms * self.trending_window_slides
 
     @property
     def kept_s(self) -> int:

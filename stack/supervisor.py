@@ -30,7 +30,7 @@ from stack.jobs import JOBS, History
 from stack.lock import FolderLock
 from stack.mailbox import JobRequest, reply, take
 from stack.parts import Parts, worker_note
-from stack.plan import StackPlan
+from stack.plan import StackPlan, metrics_urls
 from stack.ports import LOOPBACK
 from stack.resume import INHERIT_MS
 from stack.state import Addresses, Condition, Phase, StackState, StateFile
@@ -61,7 +61,11 @@ class Supervisor:
         self._client: SubmissionClient | None = None
         me = psutil.Process(os.getpid())
         addresses = Addresses(
-            kafka=self._settings.kafka, redis=self._settings.redis, flink_rest=plan.flink_rest, api=f"http://{LOOPBACK}:{plan.ports['api']}"
+            kafka=self._settings.kafka,
+            redis=self._settings.redis,
+            flink_rest=plan.flink_rest,
+            api=f"http://{LOOPBACK}:{plan.ports['api']}",
+            metrics=metrics_urls(plan),
         )
         self._state = StackState(
             phase=Phase.STARTING, pid=me.pid, process_started=me.create_time(), since=time.time(), data_dir=plan.data_dir,

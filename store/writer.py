@@ -12,9 +12,10 @@ import redis
 
 from schemas.parsing import encode, record_parser
 from schemas.records import Aggregate, LabelState, Prediction, Quality, State
+from schemas.trending import Trending
 from store import scripts
 from store.connect import redis_unavailable
-from store.keys import COUNT_LIFETIME_MS, JOB_LIFETIME_S, NO_LABEL, CountName, Granularity, Keys
+from store.keys import COUNT_LIFETIME_MS, JOB_LIFETIME_S, NO_LABEL, TRENDING_LIFETIME_MS, CountName, Granularity, Keys
 
 HISTORY = 20
 """States of one event that its receipt keeps, the newest ones."""
@@ -82,7 +83,12 @@ class RedisWriter:
 
     def _prediction_calls(self, by_task: dict[str, list[tuple[str, int, str, str]]]) -> Iterator[_Call]:
         for task, rows in by_task.items():
-            keys = [self._keys.predictions(task), self._keys.predictions_by_time(task), self._keys.predictions_by_label(task, None)]
+            keys = [
+                self._keys.predictions(task),
+                self._keys.predictions_by_time(task),
+                self._keys.predictions_by_label(task, None),
+                self._keys.predictions_arrived(task),
+            ]
             for chunk in _chunks(rows, 3):
                 yield scripts.WRITE_PREDICTIONS, keys, [_pack(chunk), self._recent]
 
@@ -97,13 +103,19 @@ class RedisWriter:
 
     def _label_calls(self, by_task: dict[str, list[tuple[str, int, int, int, int, str]]]) -> Iterator[_Call]:
         for task, rows in by_task.items():
-            keys = [self._keys.labels(task), self._keys.labels_by_time(task)]
+            keys = [self._keys.labels(task), self._keys.labels_by_time(task), self._keys.labels_arrived(task)]
             for chunk in _chunks(rows, 5):
                 yield scripts.WRITE_LABEL_STATES, keys, [_pack(chunk), self._recent, HISTORY]
 
     def write_quality(self, quality: Quality) -> None:
         """Write a task's quality, unless that of a later seq, or of the same seq and a later time, is there."""
         self._run([(scripts.WRITE_QUALITY, [self._keys.quality(quality.task)], [encode(quality), quality.model.seq, quality.time])])
+
+    def write_trending(self, windows: Sequence[Trending]) -> None:
+        """Write windows of names; of each task and kind, one that ends earlier than what is there is passed over."""
+        self._run(
+            (scripts.WRITE_TRENDING, [self._keys.trending(w.task, w.kind)], [encode(w), w.end, w.end + TRENDING_LIFETIME_MS]) for w in windows
+        )
 
     def write_aggregates(self, batch: Sequence[Aggregate]) -> None:
         """Set counts; within the batch and between calls the last value of a count stands."""

@@ -16,7 +16,7 @@ from online_model import drift
 from online_model.ledger import Decision
 from online_model.replica import Replica
 from online_model.softmax import warm_up
-from schemas.log import LabelEntry, RefusalEntry
+from schemas.log import LabelEntry, RefusalEntry, VerdictEntry
 from schemas.parsing import encode
 from schemas.records import State
 from schemas.settings import Settings
@@ -26,10 +26,12 @@ from store.rewind import Rewind, answered, decided
 from stream.changes import BuildLine, Change, Changes
 from stream.clock import now_ms
 from stream.commands import Asked
-from stream.entries import alarm_of, label_entry, label_state, quality_of
+from stream.entries import alarm_of, entry_for, label_state, quality_of
 from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
+from stream.measured import Measured
 from stream.replicas import LoadReplica
+from stream.sign_of_life import SignOfLife
 from stream.snapshotter import Snapshotter
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class LogMismatch(Exception):
 
 
 class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
-    """Gives each label to be learned, and each change, its seq and applies it to the task's replica; keyed by task.
+    """Gives each label to be learned, verdict to be scored, and change its seq and applies it to the task's replica; keyed by task.
 
     The Flink state is the seq and the commands that wait; the replicas are rebuilt from snapshot and log when the operator is opened.
     """
@@ -83,9 +85,13 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._ticks: dict[str, int] = {}
         self._told: dict[str, object] = {}
         self._told_at: dict[str, int] = {}
+        self._measured = Measured(runtime_context)
+        self._alive = SignOfLife(self._settings, "learn")
 
     def close(self) -> None:
-        """End what is being built."""
+        """End what is being built, and the signs of life."""
+        if hasattr(self, "_alive"):
+            self._alive.close()
         for changes in getattr(self, "_changes", {}).values():
             changes.close()
 
@@ -128,11 +134,11 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         decision = self._news(given)
         if decision is None:
             return
-        if decision.text is None:
+        if decision.text is None and not decision.denies:
             yield self._framed_state(decision, now_ms())
             return
         replica = self._replica(task)
-        yield from self._learn(replica, decision)
+        yield from self._absorb(replica, decision)
         yield from self._change(replica)
 
     def _ask(self, task: str, asked: Asked) -> Iterator[bytes]:
@@ -156,13 +162,16 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             return None
         return msgspec.structs.replace(decision, previous=State.WAITING)
 
-    def _learn(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
+    def _absorb(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
         now = now_ms()
-        entry = label_entry(replica, decision, now)
-        yield self._sequenced(replica, Change(entry))
+        entry = entry_for(replica, decision, now)
+        with self._measured.timed("millrace_learn_microseconds", task=replica.task):
+            sequenced = self._sequenced(replica, Change(entry))
+        yield sequenced
         self._snapshotters[replica.task].learned()
         yield self._framed_state(decision, now, entry)
         if (alarm := alarm_of(replica, entry)) is not None:
+            self._measured.count("millrace_drift_alarms", task=alarm.task)
             log.warning("task %s: drift alarm %d: %s", alarm.task, alarm.drift.number, drift.describe(alarm.drift))
             yield framed(self._alarms_topic, alarm.task, alarm, task=alarm.task)
 
@@ -180,12 +189,14 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             self._waiting.update([encode(asked) for asked in changes.asked])
         if snapshotter.due(now):
             yield self._sequenced(replica, Change(snapshotter.write(replica, now)))
+            self._measured.count("millrace_snapshots", task=task)
 
     def _sequenced(self, replica: Replica, change: Change) -> bytes:
         """Apply an entry, and return it for the log."""
         replica.apply(change.entry, brought=change.brought)
         self._changes[replica.task].learned(change.entry)
         self._seq.update(change.entry.seq)
+        self._measured.show("millrace_learner_seq", change.entry.seq, task=replica.task)
         return framed(self._log_topic, replica.task, change.entry, task=replica.task)
 
     def _quality(self, replica: Replica) -> Iterator[bytes]:
@@ -196,8 +207,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._told[task], self._told_at[task] = shown, now
         yield framed(self._quality_topic, task, quality_of(replica, now), task=task)
 
-    def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> bytes:
+    def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | VerdictEntry | None = None) -> bytes:
         state = label_state(decision, now, entry)
+        self._measured.count("millrace_labels", task=decision.incoming.feedback.task, state=decision.state)
         return framed(self._states_topic, decision.incoming.feedback.event_id, state, task=state.task, label=decision.state)
 
     def _replica(self, task: str) -> Replica:
@@ -250,4 +262,4 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
 def _shown(replica: Replica) -> object:
     """Return what must have changed for the quality to be published again."""
-    return replica.updated_at, replica.line, [(trial.line, trial.role) for trial in replica.trials()]
+    return replica.updated_at, replica.quality.labels, replica.line, [(trial.line, trial.role) for trial in replica.trials()]

@@ -16,6 +16,7 @@ import uvicorn
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from api.app import create_app
+from api.server import server_config
 from schemas.settings import Settings
 from schemas.topics import topic_specs
 from stack.kafka import start_broker
@@ -70,8 +71,7 @@ def create_topics(kafka: str, prefix: str) -> None:
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
     """Serve the API in a thread of this process, and give a client of it."""
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(create_app(settings), "127.0.0.1", 0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

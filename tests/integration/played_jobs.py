@@ -147,10 +147,11 @@ class Jobs:
 
     def decide(self, producer: KafkaProducer, feedback: Feedback, ref: FeedbackRef, prediction: Prediction) -> LabelState:
         event_id, standing = feedback.event_id, self.standing.get(feedback.event_id)
-        duplicate = feedback.label == standing or (standing is None and hits(self.ignore_every, event_id))
+        label = feedback.label or ""  # a replay sends no verdicts
+        duplicate = label == standing or (standing is None and hits(self.ignore_every, event_id))
         learned = not duplicate
         state = State.DUPLICATE if duplicate else State.TRAINED if standing is None else State.CORRECTED
-        seq, self.standing[event_id] = None, feedback.label
+        seq, self.standing[event_id] = None, label
         if learned:
             seq = self.log(producer, feedback, ref, prediction, standing)
             if hits(self.relearn_every, event_id):
@@ -170,7 +171,7 @@ class Jobs:
 
     def log(self, producer: KafkaProducer, feedback: Feedback, ref: FeedbackRef, prediction: Prediction, corrects: str | None) -> int:
         self.seq += 1
-        self.known = feedback.label
+        self.known = feedback.label or ""
         entry = LabelEntry(
             seq=self.seq,
             task="default",
@@ -178,7 +179,7 @@ class Jobs:
             event_id=feedback.event_id,
             text=prediction.text,
             meta=prediction.meta,
-            label=feedback.label,
+            label=self.known,
             weight=1.0,
             served=Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model),
             feedback=ref,

@@ -194,8 +194,16 @@ def test_counts(api: httpx.Client, writer: RedisWriter) -> None:
             [Aggregate(name="predictions", task="default", label=label, granularity="hour", start=start, count=count)],
         )
     shown = api.get("/v1/counts", params={"granularity": "hour"}).json()["buckets"]
-    assert shown == [{"start": hour, "total": 3, "counts": {"a": 2, "": 1}}, {"start": hour - 3_600_000, "total": 5, "counts": {"b": 5}}]
+    running, past = shown
+    seconds = running.pop("seconds")
+    assert (NOW - hour) / 1000 <= seconds <= 3600
+    assert running.pop("per_second") == {"a": 2 / seconds, "": 1 / seconds}
+    assert running == {"start": hour, "total": 3, "counts": {"a": 2, "": 1}}
+    assert past == {"start": hour - 3_600_000, "total": 5, "counts": {"b": 5}, "per_second": {"b": 5 / 3600}, "seconds": 3600}
     assert len(api.get("/v1/counts", params={"granularity": "hour", "limit": 1}).json()["buckets"]) == 1
+    writer.write_aggregates([Aggregate(name="predictions", task="default", label="a", granularity="total", start=0, count=9)])
+    (total,) = api.get("/v1/counts").json()["buckets"]
+    assert total == {"start": 0, "total": 9, "counts": {"a": 9}, "per_second": {}, "seconds": None}, "nobody knows since when"
 
 
 def test_quality(api: httpx.Client, writer: RedisWriter) -> None:

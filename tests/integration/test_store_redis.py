@@ -22,10 +22,11 @@ from schemas.records import (
     Scores,
     State,
 )
+from schemas.trending import NameKind, Trending, TrendingName
 from stack.process import Part
 from store.connect import RedisUnavailable, check_redis, connect_redis
 from store.cursor import Cursor
-from store.keys import COUNT_LIFETIME_MS, NO_LABEL
+from store.keys import COUNT_LIFETIME_MS, NO_LABEL, TRENDING_LIFETIME_MS
 from store.reader import RedisReader, confidence
 from store.writer import HISTORY, TEXT_SHOWN, RedisWriter
 
@@ -282,6 +283,29 @@ def test_older_quality_does_not_replace_newer(writer: RedisWriter, reader: Redis
     assert reader.quality("default") == quality(3, 6)
 
 
+def trending(end: int, name: str, kind: NameKind = "word") -> Trending:
+    items = [TrendingName(name=name, count=3, before=1, change=2)]
+    return Trending(task="default", kind=kind, start=end - 600, end=end, slide_ms=60, items=items, total=9, total_before=7)
+
+
+def test_an_older_window_of_names_does_not_replace_a_newer_one_and_writing_twice_is_harmless(
+    writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis
+) -> None:
+    assert reader.trending("default", "word") is None
+    windows = [trending(NOW, "a"), trending(NOW + 60, "b"), trending(NOW, "a", "mention")]
+    for batch in (windows, windows, windows[:1], [*windows, trending(NOW - 60, "c")]):
+        writer.write_trending(batch)
+        assert reader.trending("default", "word") == windows[1]
+        assert reader.trending("default", "mention") == windows[2]
+    # Counted once more after a crash, the same window may hold more.
+    writer.write_trending([trending(NOW + 60, "d")])
+    assert reader.trending("default", "word") == trending(NOW + 60, "d")
+    left: Any = redis_client.pttl("millrace:default:trending:word")
+    assert 0 < left - (NOW + 60 + TRENDING_LIFETIME_MS - time.time() * 1000) + 1000 < 2000
+    writer.write_trending([trending(NOW - TRENDING_LIFETIME_MS - 1000, "old", "hashtag")])
+    assert reader.trending("default", "hashtag") is None, "one whose time has passed is not brought back"
+
+
 def test_the_generation_tells_an_emptied_redis(writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis) -> None:
     assert (writer.is_marked(), reader.generation()) == (False, None)
     writer.write_predictions(encode_all([prediction(1)]))
@@ -306,6 +330,7 @@ def test_every_key_lies_in_the_namespace(redis_client: redis.Redis) -> None:
     writer.write_label_states([state(1, State.TRAINED)])
     writer.write_quality(quality(1, 1))
     writer.write_aggregates([aggregate("a", 1, NOW)])
+    writer.write_trending([trending(NOW, "a")])
     writer.mark_job("classify", now=NOW)
     assert all(key.startswith(b"p.:") for key in redis_client.scan_iter())
     assert RedisReader(redis_client, topic_prefix="p.").job_seen("classify") == NOW

@@ -186,3 +186,15 @@ def test_a_prediction_names_its_model_and_lists_the_most_probable_first() -> Non
     assert all(p == round(p, 6) for p in served.proba.values())
     full = model.model.predict_proba_one("text of b")
     assert served.proba["b"] == pytest.approx(full["b"], abs=5e-7)
+
+
+def test_an_explanation_is_by_the_line_that_predicted_if_it_is_held_and_of_a_label_that_is_known() -> None:
+    model = replica()
+    assert model.explain("good day") is None
+    for seq, (text, name) in enumerate([("good day", "hello"), ("see you", "bye"), ("good evening", "hello")], 1):
+        model.apply(label(seq, text, name))
+    found = model.explain("good day", "hello", line="r1-gone")
+    assert found is not None
+    assert (found[0], found[1].label) == (ModelVersion(line="base", seq=3), "hello")
+    assert found == model.explain("good day")
+    assert model.explain("good day", "never learned") is None
