@@ -1,7 +1,7 @@
 // Starts the page: each part looks after itself.
 import { byId, segments } from "./core/dom.js";
 import { startLive } from "./core/live.js";
-import { start as startPolling } from "./core/poll.js";
+import { startPolling } from "./core/poll.js";
 import { startTasks } from "./core/tasks.js";
 import { startTheme } from "./core/theme.js";
 import { startViews } from "./core/views.js";

@@ -57,7 +57,7 @@ class Job {
 }
 
 /**
- * Ask every so many milliseconds while one of the views is shown (all views, if none is named). Starts with `start`.
+ * Ask every so many milliseconds while one of the views is shown (all views, if none is named). Starts with `startPolling`.
  * @returns {{now: function}} asks at once, for instance when what is asked for has changed
  */
 export function poll(ask, everyMs, views = null) {
@@ -67,7 +67,7 @@ export function poll(ask, everyMs, views = null) {
 }
 
 /** Begin asking. */
-export function start() {
+export function startPolling() {
   const wake = () => jobs.forEach((job) => job.woken());
   view.watch(wake);
   document.addEventListener("visibilitychange", wake);

@@ -7,6 +7,7 @@ import { poll } from "../core/poll.js";
 import { task } from "../core/state.js";
 
 const KINDS = [["hashtag", "Hashtags"], ["mention", "Mentions"], ["word", "Words"]];
+const SIGNS = { hashtag: "#", mention: "@", word: "" };
 const SHOWN = 10;
 let kind = "hashtag";
 
@@ -32,18 +33,15 @@ async function show(panel) {
   panel.ok();
   const most = Math.max(...found.items.map((item) => item.count));
   const rows = found.items.map((item) => [
-    el("span", { class: "name", title: item.name }, cut(item.name, 40)), bar(item.count / most), count(item.count), changeOf(item),
+    el("span", { class: "name" }, cut(SIGNS[asked] + item.name, 40)), bar(item.count / most), count(item.count), changeOf(item),
   ]);
   fill(panel.content,
     table([{ name: "name" }, { name: "share" }, { name: "count", number: true }, { name: "change", number: true }], rows, { kind: "ranked", caption: `Trending ${asked}s` }),
-    el("p", { class: "note" }, `${clock(found.start)} to ${clock(found.end)}${found.late ? `; ${count(found.late)} came too late` : ""}`));
+    el("p", { class: "note" }, `${clock(found.start)} to ${clock(found.end)}, ${count(found.total)} texts; the change is to the ${duration(found.window_ms)} before`));
 }
 
-function changeOf({ count: now, before, change }) {
+function changeOf({ before, change }) {
   if (!before) return el("span", { class: "good" }, "new");
-  const share = change ?? (now - before) / before;
-  const difference = now - before;
-  if (difference === 0) return el("span", { class: "quiet" }, "same");
-  const title = `${count(before)} before${Number.isFinite(share) ? "" : ""}`;
-  return el("span", { class: difference > 0 ? "good" : "bad", title }, `${difference > 0 ? "▲" : "▼"} ${count(Math.abs(difference))}`);
+  if (change === 0) return el("span", { class: "quiet" }, "same");
+  return el("span", { class: change > 0 ? "good" : "bad", title: `${count(before)} before` }, `${change > 0 ? "▲" : "▼"} ${count(Math.abs(change))}`);
 }

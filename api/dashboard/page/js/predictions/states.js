@@ -7,6 +7,7 @@ export const STATES = {
   trained: { kind: "good", means: "the model has learned it" },
   duplicate: { kind: "plain", means: "the same label as before, or the same message again" },
   corrected: { kind: "good", means: "another label after the first; it is learned too" },
+  marked: { kind: "bad", means: "called wrong: it counts against the prediction, and teaches nothing" },
   expired: { kind: "bad", means: "it came too long after its event" },
   orphan: { kind: "bad", means: "no such event came in time" },
   rejected: { kind: "bad", means: "it could not be read; a dead letter says why" },
