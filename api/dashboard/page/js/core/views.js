@@ -11,6 +11,11 @@ export function parameters() {
 
 export function startViews() {
   addEventListener("hashchange", () => show(true));
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    // The address names the view; a step within it is no place to come back to.
+    event.preventDefault();
+    byId("main").focus();
+  });
   show(false);
 }
 
@@ -24,7 +29,6 @@ function mark(link) {
 function show(moved) {
   const [name] = location.hash.slice(1).split("?");
   const shown = VIEWS.includes(name) ? name : "overview";
-  if (name === "main") return;
   for (const other of VIEWS) byId(other).hidden = other !== shown;
   for (const link of document.querySelectorAll(".bar nav a")) {
     if (link.getAttribute("href") === `#${shown}`) mark(link);

@@ -25,6 +25,7 @@ class List {
   next = null;
   following = true;
   asked = 0;
+  among = null;
 
   constructor() {
     this.holder = byId("predictions-list");
@@ -42,7 +43,7 @@ class List {
 
   /** Whether someone is busy in the list, so that no row may move. */
   get busy() {
-    return this.list.matches(":hover") || this.list.contains(document.activeElement) || [...this.rows.values()].some((row) => row.isOpen);
+    return this.list.matches(":hover") || this.list.querySelector(":focus-visible") || [...this.rows.values()].some((row) => row.isOpen);
   }
 
   follow(on) {
@@ -140,6 +141,7 @@ class List {
     this.list.prepend(...fresh.reverse().map((prediction) => this.#put(prediction).node));
     this.#trim();
     if (this.rows.size) this.said.hidden = true;
+    this.#summarise();
     if (fresh.length) announce(`${fresh.length} new predictions`);
   }
 
@@ -165,13 +167,17 @@ class List {
     if (nodes.length > LIVE_ROWS) this.moreRow.hidden = true;
   }
 
-  #tell({ predictions, next, indexed }) {
+  #tell({ next, indexed }) {
     this.next = next;
     this.moreRow.hidden = !next || this.rows.size >= MOST_ROWS;
     this.said.hidden = this.rows.size > 0;
     if (!this.rows.size) say(this.said, Object.keys(wanted.get()).length ? "No prediction fits these filters." : "No prediction yet. What to send is said on the overview.");
-    const among = indexed ? `among the ${count(indexed.events)} newest events${indexed.oldest ? `, since ${clock(indexed.oldest)}` : ""}` : "";
-    say(this.summary, predictions.length ? `Showing ${count(this.rows.size)} ${among}` : "");
+    if (indexed) this.among = `the ${count(indexed.events)} newest events${indexed.oldest ? `, since ${clock(indexed.oldest)}` : ""}`;
+    this.#summarise();
+  }
+
+  #summarise() {
+    say(this.summary, this.rows.size ? `Showing ${count(this.rows.size)}${this.among ? ` among ${this.among}` : ""}` : "");
   }
 }
 
