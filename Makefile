@@ -20,7 +20,7 @@ endif
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 export CHROMIUM
 
-PACKAGES := schemas online_model store api batch_model stream stack
+PACKAGES := schemas online_model store api batch_model client stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
