@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, review, snapshots, swap
+from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, review, review_cost, snapshots, swap
 
 
 def refresh(arguments: list[str]) -> None:
@@ -26,6 +26,7 @@ BENCHMARKS = {
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,
     "review": review.main,
+    "review-cost": review_cost.main,
     "swap": swap.main,
 }
 SHORT = ("backlog", "model", "snapshots")
