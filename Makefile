@@ -15,7 +15,7 @@ ifneq ($(shell cat $(REFRESH) 2>/dev/null),$(CURDIR))
 .PHONY: $(REFRESH)
 endif
 
-PACKAGES := schemas online_model store api batch_model stream stack
+PACKAGES := schemas online_model store api batch_model client stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)

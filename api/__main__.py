@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from api.app import create_app
-from api.server import allow_connections, server_config
+from api.server import allow_connections, few_arenas, server_config
 from schemas.settings import SettingsError, read_settings
 from store.connect import RedisUnavailable
 from store.logs import log_as_json
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     sys.setswitchinterval(_SWITCH_S)
     gc.set_threshold(_ALLOCATIONS)
     log_as_json(settings.application, file=options.log_file)
+    few_arenas()
     allow_connections()
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(server_config(app, options.host, options.port, log_config=None)).run()

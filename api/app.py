@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import classifying, health, model_quality, models, problems, reading, statistics, writing
+from api import classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -25,6 +25,7 @@ from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.claims import Claims
 from store.connect import connect_redis
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
     feed = ModelFeed(settings, replicas)
+    sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     recent = RecentIndex(settings)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
@@ -93,8 +95,8 @@ def create_app(settings: Settings) -> FastAPI:
         publisher=publisher,
         readiness=readiness,
         feed=feed,
-        replicas=replicas,
         recent=recent,
+        replicas=replicas,
         claims=claims,
         review={
             task: ReviewQueue(settings, task, index=recent, replica=replica, claims=claims, chance=random.SystemRandom().random)
@@ -102,11 +104,12 @@ def create_app(settings: Settings) -> FastAPI:
         },
         releases=releases,
         sent=Sent(),
+        sent_keys=sent_keys,
         measures=measures,
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for part in (reading, statistics, model_quality, models, classifying, writing, exchange, routes, health):
+    for part in (predictions, reading, statistics, model_quality, models, classifying, writing, exchange, routes, health):
         app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

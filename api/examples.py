@@ -44,7 +44,9 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "key": ("ann",),
     "kind": ("promote", "hashtag"),
     "label": ("refund",),
-    "label_states": ({"waiting": 2, "trained": 118, "duplicate": 1, "corrected": 3, "expired": 0, "orphan": 0, "rejected": 0},),
+    "label_states": (
+        {"waiting": 2, "trained": 118, "duplicate": 1, "corrected": 3, "marked": 2, "expired": 0, "orphan": 0, "rejected": 0},
+    ),
     "labels": (121, ["bug", "delivery", "refund"]),
     "last_change_at": (_AT,),
     "line": ("r3-a1b2c3",),
@@ -85,6 +87,11 @@ WHOLE: Mapping[str, Any] = {
     # What clients send is shorter than what the types allow.
     "NewEvent": {"event_id": "ticket-1", "text": _TEXT, "meta": {"channel": "mail"}},
     "NewFeedback": {"event_id": "ticket-1", "label": "refund"},
+    "PartlyAccepted": {
+        "accepted": 1,
+        "ids": ["ticket-1", None],
+        "errors": [{"field": "text", "reason": "invalid_field", "detail": "Expected `str`, got `int` - at `$.text`", "index": 1}],
+    },
     "Change": {"by": "ann", "why": "better on refunds"},
     "Rollback": {"by": "ann", "why": "refunds are wrong since noon"},
     "Split": {"by": "ann", "why": "to compare", "share": 0.1},
@@ -98,6 +105,7 @@ WHOLE: Mapping[str, Any] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
+    "Idempotency-Key": None,
     "bins": 10,
     "command_id": "0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",
     "cursor": None,
@@ -119,7 +127,7 @@ PARAMETERS: Mapping[str, Any] = {
     "sort": "time",
     "state": "trained",
     "task": "default",
-    "time": "2026-03-20T10:00",
+    "time": "2026-03-20T10:00:00Z",
     "top": 3,
     "until": _AT + 3_600_000,
     "wait_s": 5,

@@ -20,6 +20,7 @@ from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
 from store.claims import Claims
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
@@ -36,12 +37,13 @@ class Services:
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
-    replicas: Mapping[str, LiveReplica]
     recent: RecentIndex
+    replicas: Mapping[str, LiveReplica]
     claims: Claims
     review: Mapping[str, ReviewQueue]
     releases: ReleaseFolder
     sent: Sent
+    sent_keys: SentKeys
     measures: Measures
     writers: CapacityLimiter
 

@@ -12,7 +12,6 @@ from online_model.review.pool import LABELLED_KEPT, Pool
 from online_model.review.sketches import WORDS, Sketcher
 from online_model.review.turns import MIX, Taught
 from stack.generator import generate
-from store.labelled_files import Row
 
 STEPS = 200
 TEXTS = 2000
@@ -29,7 +28,7 @@ def main(arguments: list[str]) -> None:
 
 def measure(count: int) -> None:
     """Fill a pool, and print what each step takes."""
-    texts = [row.text for row in generate(TEXTS, seed=0) if isinstance(row, Row)]
+    texts = [row.text for row in generate(TEXTS, seed=0)]
     sketcher = Sketcher()
     sketcher.sketches(texts[:10])
     started = time.process_time()

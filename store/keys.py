@@ -6,6 +6,7 @@ With `ns` = the namespace (the topic prefix, or `millrace`) and `task` = a task'
 |---|---|---|---|
 | `ns:generation` | string | a random id: whether this Redis still holds what was written to it | until Redis is emptied |
 | `ns:filling` | string | a random id, while it is filled from the topics | until it is filled, or emptied again |
+| `ns:idempotency:ROUTE:HASH` | string | SHA-256 of a body, `:`, `begun` or `sent`; HASH is the SHA-256 of an idempotency key | one day |
 | `ns:job:NAME` | string | epoch ms at which the job was last seen | one day |
 | `ns:task:predictions` | hash | event id → label's length, `:`, label, prediction as JSON | the newest `recent` |
 | `ns:task:predictions:time` | sorted set | event id, by time of prediction | as its body |
@@ -26,6 +27,7 @@ With `ns` = the namespace (the topic prefix, or `millrace`) and `task` = a task'
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal
 
 from schemas.trending import NameKind
@@ -47,6 +49,8 @@ TRENDING_LIFETIME_MS = 7 * _DAY_MS
 
 JOB_LIFETIME_S = 24 * 3600
 
+IDEMPOTENCY_LIFETIME_S = 24 * 3600
+"""A client that repeats a request later than this gets the same ids, but nobody notices if its body is another one."""
 GIVEN_LIFETIME_S = 3600
 """How long a label given in the review queue is remembered: it must find its way through Kafka into the receipts by then."""
 
@@ -73,6 +77,10 @@ class Keys:
     def filling(self) -> str:
         """Return the key that is there while Redis is filled."""
         return f"{self.namespace}:filling"
+
+    def idempotency(self, route: str, key: str) -> str:
+        """Return the key under which it is noted what a client has sent to a route with its idempotency key."""
+        return f"{self.namespace}:idempotency:{route}:{hashlib.sha256(key.encode()).hexdigest()}"
 
     def job(self, name: str) -> str:
         """Return the key of a job's sign of life."""

@@ -27,7 +27,7 @@ TICK_S = 0.2
 """Redis is asked so often what is new."""
 
 REST = 1.0
-"""After a batch it rests as long as the batch took of the processor, times this: others in the process get their turn while much is read."""
+"""After a batch it rests as long as the batch took of the processor, times this: others in the process get their turn."""
 
 LONGEST_WAIT_S = 2.0
 
@@ -110,6 +110,10 @@ class RecentIndex:
             complete=follower.complete and self._stale_since is None,
             stale_since=self._stale_since,
         )
+
+    def is_filled(self, task: str) -> bool:
+        """Say whether everything that Redis keeps was read once, so that `page` answers."""
+        return self._followers[task].filled
 
     def page(self, task: str, wanted: Filter, *, limit: int, after: Place | None = None) -> RecentPage:
         """Return the first predictions that are wanted, or those that follow a place.

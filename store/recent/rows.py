@@ -16,7 +16,6 @@ from store.receipt import Receipt
 TIES = 15
 """Bits of a row's id below its time: predictions of one millisecond."""
 
-_NOT_GIVEN = (None, State.REJECTED)
 _pack = msgspec.json.Encoder().encode
 unpack_reviews = msgspec.json.Decoder(tuple[Review, ...]).decode
 
@@ -28,7 +27,7 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
         state: of the label that counts.
         truth: the label that the model has learned for the event.
         reviewed: whether someone gave a label (or a verdict) that could be read.
-        marked_wrong: whether the verdict of someone is that the prediction is wrong, without saying what is right.
+        marked_wrong: whether the verdict of someone is that the prediction is wrong, and no label has come since.
         reviews: what the reviewers of the review queue said.
     """
 
@@ -46,7 +45,7 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             state=receipt.state,
             truth=receipt.truth,
-            reviewed=receipt.state not in _NOT_GIVEN,
+            reviewed=receipt.state is not State.REJECTED,
             marked_wrong=receipt.marked_wrong,
             reviews=reviews_of(receipt.history),
         )

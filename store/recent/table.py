@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from schemas.records import Prediction
 from store.recent.rows import TIES, Marks, Recent, columns, first_id, scores
 from store.recent.schema import open_database
 from store.recent.words import spaced
+from store.turns import Turns
 
 CHUNK = 100
 """Rows that are written at once: a reader waits some milliseconds for them at most."""
@@ -37,18 +37,18 @@ class RecentTable:
     def __init__(self, most: int) -> None:
         self.events = 0
         self._most = most
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._database = open_database()
 
     @contextmanager
     def locked(self) -> Iterator[Callable[[str, Sequence[Any]], sqlite3.Cursor]]:
         """Give what executes a statement, while nobody else uses the table; read all rows before it ends."""
-        with self._lock:
+        with self._turns.taken():
             yield self._database.execute
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._turns.taken():
             self._database.execute("BEGIN")
             try:
                 yield self._database
@@ -60,13 +60,13 @@ class RecentTable:
     def clear(self) -> None:
         """Forget everything."""
         fresh = open_database()
-        with self._lock:
+        with self._turns.taken():
             old, self._database, self.events = self._database, fresh, 0
         old.close()
 
     def close(self) -> None:
         """Free the memory; nothing may be asked after that."""
-        with self._lock:
+        with self._turns.taken():
             self._database.close()
 
     def add(self, bodies: Sequence[bytes], rows: Sequence[Recent]) -> list[Recent]:
@@ -90,7 +90,7 @@ class RecentTable:
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
         """Return those of the events that are here."""
-        with self._lock:
+        with self._turns.taken():
             return set(_known(self._database, event_ids))
 
     def set_marks(self, marks: dict[str, Marks]) -> int:
@@ -118,7 +118,7 @@ class RecentTable:
     def _shrink(self) -> None:
         """Remove the oldest beyond the limit, whatever Redis keeps: memory is bounded here."""
         if self.events > self._most:
-            with self._lock:
+            with self._turns.taken():
                 last = self._database.execute("SELECT id FROM rows ORDER BY id DESC LIMIT 1 OFFSET ?", (self._most,)).fetchone()
             if last is not None:
                 self._drop("id <= ?", last)

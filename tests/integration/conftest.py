@@ -17,6 +17,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from api.app import create_app
 from api.server import server_config
+from client import Client
 from schemas.settings import Settings
 from schemas.topics import topic_specs
 from stack.kafka import start_broker
@@ -96,6 +97,13 @@ def serve() -> Callable[[Settings], AbstractContextManager[httpx.Client]]:
 def api(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the API; the test's module says with which settings."""
     with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def client(api: httpx.Client) -> Iterator[Client]:
+    """The typed client of the same API."""
+    with Client(str(api.base_url)) as client:
         yield client
 
 
