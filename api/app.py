@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -10,20 +11,25 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import classifying, health, model_quality, models, problems, reading, statistics, writing
+from api import classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
 from api.publisher import Publisher
 from api.readiness import Readiness
+from api.review import exchange, routes
+from api.review.queue import ReviewQueue
 from api.sent import Sent
 from api.services import Services
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
+from store.claims import Claims
 from store.connect import connect_redis
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 WRITERS = 16
@@ -53,14 +59,19 @@ def create_app(settings: Settings) -> FastAPI:
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
     feed = ModelFeed(settings, replicas)
+    sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
+    recent = RecentIndex(settings)
+    claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
+        recent.start()
         readiness.start()
         yield
+        await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
         await run_in_threadpool(_close, feed, replicas)
         await run_in_threadpool(publisher.close)
@@ -84,15 +95,22 @@ def create_app(settings: Settings) -> FastAPI:
         publisher=publisher,
         readiness=readiness,
         feed=feed,
+        recent=recent,
         replicas=replicas,
+        claims=claims,
+        review={
+            task: ReviewQueue(settings, task, index=recent, replica=replica, claims=claims, chance=random.SystemRandom().random)
+            for task, replica in replicas.items()
+        },
         releases=releases,
         sent=Sent(),
+        sent_keys=sent_keys,
         measures=measures,
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for routes in (reading, statistics, model_quality, models, classifying, writing, health):
-        app.include_router(routes.router)
+    for part in (predictions, reading, statistics, model_quality, models, classifying, writing, exchange, routes, health):
+        app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
 

@@ -44,7 +44,9 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "key": ("ann",),
     "kind": ("promote", "hashtag"),
     "label": ("refund",),
-    "label_states": ({"waiting": 2, "trained": 118, "duplicate": 1, "corrected": 3, "expired": 0, "orphan": 0, "rejected": 0},),
+    "label_states": (
+        {"waiting": 2, "trained": 118, "duplicate": 1, "corrected": 3, "marked": 2, "expired": 0, "orphan": 0, "rejected": 0},
+    ),
     "labels": (121, ["bug", "delivery", "refund"]),
     "last_change_at": (_AT,),
     "line": ("r3-a1b2c3",),

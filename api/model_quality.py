@@ -25,8 +25,8 @@ class CellView(msgspec.Struct, frozen=True, kw_only=True):
 class ConfusionView(msgspec.Struct, frozen=True, kw_only=True):
     """The confusions of the served predictions over all scored labels, among the classes with most of them; `other` counts the rest.
 
-    Among the rest are predictions without a label, and rare confusions beyond the 5,000 kinds that are told apart. The cells are listed by
-    truth in the order of `labels`, the most frequent first.
+    Among the rest are predictions without a label, those that a verdict denied without saying what is right, and rare confusions beyond
+    the 5,000 kinds that are told apart. The cells are listed by truth in the order of `labels`, the most frequent first.
     """
 
     task: str
@@ -119,7 +119,7 @@ def calibration(has: Has, task: Task) -> Response:
 
 
 def most_frequent(cells: dict[tuple[str, str], float], limit: int) -> list[str]:
-    """Return the classes with most labels and predictions, those first; not the missing label of a prediction.
+    """Return the classes with most labels and predictions, those first; not the missing label of a prediction or a verdict.
 
     >>> most_frequent({("a", "b"): 1.0, ("b", "b"): 2.0, ("a", ""): 1.0}, 1)
     ['b']

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from api import examples
 from api.services import DESCRIBED, ERRORS, Services, described
+from schemas.json_schema import with_rules
 from schemas.records import DEFAULT_TASK, LATEST_MS, SCHEMA_VERSION, Event, Feedback
 
 TAGS = {
@@ -121,7 +122,8 @@ def _form(schema: dict[str, Any], known: dict[str, type[msgspec.Struct]]) -> tup
 
 
 def _schemas(tasks: Sequence[str]) -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template=_REF + "{name}")
+    _, components = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template=_REF + "{name}")
+    schemas = with_rules(components)
     for record, optional in (("Event", "event_id"), ("Feedback", None)):
         # What a client sends: the topic's record, with the id made here if it is missing.
         sent = copy.deepcopy(schemas[record])

@@ -1,4 +1,4 @@
-"""The routes that read: predictions, label receipts, counts, quality."""
+"""The routes that read one thing: a prediction, a label's receipt, counts, quality."""
 
 from __future__ import annotations
 
@@ -10,47 +10,22 @@ from fastapi import APIRouter, Path, Query, Response
 
 from api.explaining import ExplanationView, explanation_of_prediction
 from api.problems import Problem
-from api.services import Has, Task, answers, invalid, json
+from api.services import Has, Task, answers, json
 from api.views import (
     CountsView,
     PredictionDetail,
-    PredictionsView,
     QualityView,
     ReceiptView,
     counts_view,
     prediction_detail,
-    predictions_view,
     quality_view,
     receipt_view,
 )
-from store.cursor import Cursor, InvalidCursor
 from store.keys import Granularity
 
 router = APIRouter(prefix="/v1", tags=["read"])
 
 EventId = Annotated[str, Path(min_length=1, max_length=256)]
-
-
-@router.get("/predictions", responses=answers(PredictionsView, 422, 503))
-def predictions(
-    has: Has,
-    task: Task,
-    label: Annotated[str | None, Query(max_length=256, description="only this label; empty: where the model knew no class")] = None,
-    min_confidence: Annotated[float, Query(ge=0, le=1, description="only where the label had at least this probability")] = 0.0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str | None, Query(max_length=2048, description="`next` of the page before")] = None,
-) -> Response:
-    """Return the latest predictions, latest first.
-
-    Follow `next` until it is null; a page may be shorter than `limit` before that. Predictions that arrive meanwhile
-    do not shift the pages.
-    """
-    try:
-        after = Cursor.parse(cursor) if cursor else None
-    except InvalidCursor as error:
-        raise invalid("query", "cursor", "invalid_cursor", str(error)) from error
-    page = has.reader.predictions(task, label=label, min_confidence=min_confidence, limit=limit, after=after)
-    return json(predictions_view(task, page))
 
 
 @router.get("/predictions/{event_id:path}", responses=answers(PredictionDetail, 404, 422, 503))

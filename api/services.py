@@ -15,12 +15,16 @@ from api.measures import Measures
 from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
 from api.readiness import Readiness
+from api.review.queue import ReviewQueue
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.claims import Claims
+from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 
@@ -33,9 +37,13 @@ class Services:
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
+    recent: RecentIndex
     replicas: Mapping[str, LiveReplica]
+    claims: Claims
+    review: Mapping[str, ReviewQueue]
     releases: ReleaseFolder
     sent: Sent
+    sent_keys: SentKeys
     measures: Measures
     writers: CapacityLimiter
 
@@ -95,7 +103,7 @@ ERRORS: Mapping[int, str] = {
     400: "The body is no JSON.",
     408: "The body did not come in time.",
     404: "There is no such thing (any more); `detail` says what was looked for.",
-    409: "The learner refused it; `detail` says why.",
+    409: "It was refused; `detail` says why.",
     413: "The body, or a record, is too large.",
     422: "A field is wrong; `errors` names it.",
     503: "Kafka or Redis is away, or the model log is still being read; `detail` says what to do.",

@@ -53,8 +53,8 @@ def trending_view(task: str, kind: NameKind, window: Trending | None, settings: 
     """Return a window's names as they are shown."""
     if window is None:
         return TrendingView(
-            task=task, kind=kind, window_ms=settings.trending_window_ms, slide_ms=settings.trending_slide_ms, start=None, end=None, items=[],
-            total=0, total_before=0, missed=0, late=0, lost=0,
+            task=task, kind=kind, window_ms=settings.trending_window_ms, slide_ms=settings.trending_slide_ms, start=None, end=None,
+            items=[], total=0, total_before=0, missed=0, late=0, lost=0,
         )  # fmt: skip
     return TrendingView(
         task=task, kind=kind, window_ms=window.end - window.start, slide_ms=window.slide_ms, start=window.start, end=window.end,

@@ -7,15 +7,23 @@ from typing import Any
 import msgspec
 
 from api.explaining import ExplanationView
+from api.problems import FieldError
 from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
 from store.keys import WIDTH_MS, Granularity
-from store.reader import Bucket, Page, confidence
+from store.reader import Bucket, confidence
 from store.receipt import Receipt
+from store.recent.index import Indexed
+from store.recent.rows import Marks, Recent
 from store.writer import TEXT_SHOWN
 
 
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction. The label is null if the model knew no class; its probability is the confidence."""
+    """A prediction. The label is null if the model knew no class; its probability is the confidence.
+
+    `traceparent` is the W3C trace context that the event brought as a header of its record, or null.
+    Of its label: the state of the one that counts, the truth once one is learned and whether the prediction was correct, whether someone
+    gave a label or verdict, and whether the last verdict is "wrong". `score` is that of the class by which predictions are ranked.
+    """
 
     event_id: str
     task: str
@@ -29,26 +37,35 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelVersion
     event_ts: int
     predicted_at: int
+    traceparent: str | None
+    label_state: State | None
+    truth: str | None
+    correct: bool | None
+    reviewed: bool
+    marked_wrong: bool
+    score: float | None = None
 
 
 class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of predictions, latest first; `next` is the cursor of the page after it, null on the last one."""
+    """A page of predictions, latest first; `next` is the cursor of the page after it, null on the last one.
+
+    `indexed` says what the index holds in which filters and searches look.
+    """
 
     task: str
     predictions: list[PredictionView]
     next: str | None
+    indexed: Indexed
 
 
 class PredictionDetail(PredictionView, frozen=True, kw_only=True):
-    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned.
+    """A prediction, and the place in the model log that absorbed its label.
 
+    `marked_wrong`: someone has said that it is wrong, and no label has come since. `correct` is by the truth, null without one.
     The explanation is null if it was not asked for, or the model cannot explain.
     """
 
-    label_state: State | None
     label_seq: int | None
-    truth: str | None
-    correct: bool | None
     explanation: ExplanationView | None
 
 
@@ -56,7 +73,8 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an event's labels: the state of the one that counts, the seq that absorbed it, and all states, oldest first.
 
     `served` is the label that had been served for the event, `score` how that fared against the label that counts. Both are null
-    if nobody had asked the model (a self-contained label); `score` also for a correction, since an event is scored once.
+    if nobody had asked the model (a self-contained label); `score` also if the event was scored before: it is scored once, by its first
+    label or verdict. `marked_wrong`: someone has said that what was served is wrong, and no label has come since.
     """
 
     event_id: str
@@ -67,6 +85,7 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool
     time: int
     history: list[LabelState]
 
@@ -126,6 +145,17 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     ids: list[str]
 
 
+class PartlyAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Some records of a list are in Kafka now, with their ids at their places; those with null are not, and `errors` says why.
+
+    Send the others again, put right, as a request of their own.
+    """
+
+    accepted: int
+    ids: list[str | None]
+    errors: list[FieldError]
+
+
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a part is ready (null: not known), and why not.
 
@@ -144,7 +174,8 @@ class ReadyView(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, PartView]
 
 
-def _fields(p: Prediction) -> dict[str, Any]:
+def _fields(recent: Recent) -> dict[str, Any]:
+    p, marks = recent.prediction, recent.marks
     return {
         "event_id": p.event_id,
         "task": p.task,
@@ -158,26 +189,24 @@ def _fields(p: Prediction) -> dict[str, Any]:
         "model": p.model,
         "event_ts": p.event_ts,
         "predicted_at": p.predicted_at,
+        "traceparent": p.traceparent,
+        "label_state": marks.state,
+        "truth": marks.truth,
+        "correct": recent.correct,
+        "reviewed": marks.reviewed,
+        "marked_wrong": marks.marked_wrong,
     }
 
 
-def predictions_view(task: str, page: Page) -> PredictionsView:
-    """Return a page as it is shown."""
-    shown = [PredictionView(**_fields(p)) for p in page.predictions]
-    return PredictionsView(task=task, predictions=shown, next=page.next.text() if page.next else None)
+def prediction_view(recent: Recent) -> PredictionView:
+    """Return a prediction as it is shown in a list."""
+    return PredictionView(**_fields(recent), score=recent.score)
 
 
 def prediction_detail(prediction: Prediction, receipt: Receipt | None, explanation: ExplanationView | None = None) -> PredictionDetail:
     """Return a prediction with what is known of its label."""
-    truth = receipt.truth if receipt else None
-    return PredictionDetail(
-        **_fields(prediction),
-        label_state=receipt.state if receipt else None,
-        label_seq=receipt.seq if receipt else None,
-        truth=truth,
-        correct=None if truth is None else truth == prediction.label,
-        explanation=explanation,
-    )
+    recent = Recent(prediction=prediction, marks=Marks.of(receipt))
+    return PredictionDetail(**_fields(recent), label_seq=receipt.seq if receipt else None, explanation=explanation)
 
 
 def receipt_view(receipt: Receipt) -> ReceiptView:
@@ -191,6 +220,7 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         truth=receipt.truth,
         served=receipt.served,
         score=receipt.score,
+        marked_wrong=receipt.marked_wrong,
         time=receipt.time,
         history=receipt.history,
     )
@@ -198,7 +228,9 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
 
 def counts_view(task: str, granularity: Granularity, buckets: list[Bucket], *, now: int) -> CountsView:
     """Return counts as they are shown at `now`."""
-    return CountsView(task=task, granularity=granularity, buckets=[_counts_bucket(bucket, WIDTH_MS[granularity], now) for bucket in buckets])
+    return CountsView(
+        task=task, granularity=granularity, buckets=[_counts_bucket(bucket, WIDTH_MS[granularity], now) for bucket in buckets]
+    )
 
 
 def _counts_bucket(bucket: Bucket, width: int | None, now: int) -> CountsBucket:

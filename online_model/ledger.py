@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.records import Feedback, FeedbackRef, Position, Prediction, Reason, State
+from schemas.records import Feedback, FeedbackRef, Position, Prediction, State
 
 MESSAGES_MAX = 100
 """Messages of one event that are known when they are sent again, the newest ones."""
@@ -21,7 +21,8 @@ WAITING_MAX = 1000
 DENIED = ""
 """What the verdict `wrong` says in place of a label; no label is empty."""
 
-NOTHING_SERVED = f"{Reason.NOTHING_SERVED}: no label was served for the event, so there is nothing that a verdict could be about"
+NOTHING_SERVED = "nothing_served: no label was served for the event, so there is nothing that a verdict could be about"
+"""The reason of a verdict that is rejected. Its record is sound, so there is no dead letter: sending it again would not help."""
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):

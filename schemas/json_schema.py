@@ -39,6 +39,18 @@ TOPIC_RECORDS: dict[Topic, Any] = {
 """What a topic holds: a record, or a union of them."""
 
 
+ONE_MEANING = [
+    {"required": ["label"], "properties": {"label": {"type": "string"}, "verdict": {"type": "null"}}},
+    {"required": ["verdict"], "properties": {"verdict": {"type": "string"}, "label": {"type": "null"}, "text": {"type": "null"}}},
+]
+"""A label or a verdict, which goes with no text: the rule of `Feedback` that its fields do not tell."""
+
+
+def with_rules(components: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON Schemas of types by name with the rules that hold between fields of one of them."""
+    return {name: schema | ({"oneOf": ONE_MEANING} if name == "Feedback" else {}) for name, schema in components.items()}
+
+
 def topic_schema(topic: Topic) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the values of `topic`; every type it needs is in its `$defs`.
 
@@ -49,7 +61,7 @@ def topic_schema(topic: Topic) -> dict[str, Any]:
     for component in components.values():
         if "v" in component.get("properties", {}):
             component["properties"]["v"] = {"const": SCHEMA_VERSION, "default": SCHEMA_VERSION}
-    return {"$schema": DIALECT, "title": topic.value, **schema, "$defs": components}
+    return {"$schema": DIALECT, "title": topic.value, **schema, "$defs": with_rules(components)}
 
 
 def generated_files() -> dict[str, str]:

@@ -24,13 +24,12 @@ EpochMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Meta = dict[str, str | int | float | bool | None]
 
-
 Role = Literal["shadow", "split", "former"]
 """Of a line that is watched: one that does not serve yet, one that serves a share of the events, the one that served before."""
 
 
 class Reason(StrEnum):
-    """Why a record was rejected."""
+    """Why a record was refused, so that there is a dead letter."""
 
     NULL_VALUE = "null_value"
     NOT_UTF8 = "not_utf8"
@@ -40,7 +39,6 @@ class Reason(StrEnum):
     META_TOO_LONG = "meta_too_long"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_TASK = "unknown_task"
-    NOTHING_SERVED = "nothing_served"
 
 
 class State(StrEnum):
@@ -81,10 +79,9 @@ Verdict = Literal["right", "wrong"]
 
 
 class Feedback(Record, frozen=True, kw_only=True):
-    """A label for an event, or a verdict on the label that was served for it: exactly one of both. Topic `feedback`, key `event_id`.
+    """A label for an event, or a verdict on what was served for it, one of both. Topic `feedback`, key `event_id`.
 
-    The verdict `right` is the label that was served. `wrong` counts against the prediction and teaches nothing: it names no label.
-
+    The verdict `right` is the label that was served; `wrong` names none: it counts against the prediction and teaches nothing.
     With `text` a label is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
     Millrace can be imported. A label from the review queue says who gave it (`reviewer`) and why it was asked for (`drawn`).
     """
@@ -132,7 +129,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prediction(Served, frozen=True, kw_only=True):
-    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`."""
+    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`.
+
+    `traceparent` is the W3C trace context that the event brought as a header; null if it brought none, or an invalid one.
+    """
 
     v: int = SCHEMA_VERSION
     event_id: str
@@ -142,6 +142,7 @@ class Prediction(Served, frozen=True, kw_only=True):
     event_ts: EpochMs
     predicted_at: EpochMs
     source: Position
+    traceparent: str | None = None
 
 
 class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,10 +157,7 @@ class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How the served prediction fared against the label: natural-log loss of the label's probability.
-
-    Against the verdict `wrong`: of the probability of anything but the label that was served.
-    """
+    """How the served prediction fared: natural-log loss of the label's probability; for a `wrong`, of all other labels than the served."""
 
     correct: bool
     log_loss: float
@@ -168,11 +166,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 class LabelState(Record, frozen=True, kw_only=True):
     """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none).
 
-    `label` is the label that it gives: for the verdict `right` the one that was served, once that is known; null for `wrong`.
-
-    `seq` is the entry of the model log that absorbed the label; null if it teaches and scores nothing (yet). `served` is the label
-    that had been served for the event, and `score` how that fared; `score` is null if the label scores nothing: it was not learned,
-    another label or verdict had scored the event, or nobody had asked the model.
+    `label` is for the verdict `right` the one that was served, once that is known, and null for `wrong`. `seq` is the entry of the
+    model log that absorbed it; null if it teaches and scores nothing (yet). `served` is the label that had been served for the event,
+    and `score` how that fared; null if nothing is scored: the label was not learned, the event was scored before, or nobody had asked.
     """
 
     event_id: str | None
@@ -199,11 +195,7 @@ class ClassQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores over some labels and verdicts `wrong`: accuracy and F1 in 0..1, log loss in nats.
-
-    `labels` counts both. A `wrong` is an error and a false positive of the class that was served; whose label would have been right
-    is not known.
-    """
+    """Prequential scores over some `labels`, verdicts `wrong` among them: accuracy and F1 in 0..1, log loss in nats."""
 
     labels: int
     accuracy: float

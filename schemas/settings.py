@@ -58,6 +58,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         allow_pickle: whether models of River are stored as snapshots, which are pickles: whoever can write to the artifact folder can
             then run code in the jobs. Without it they are never stored, and each start learns the whole log again.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
+        review_window: so many of the newest predictions are candidates of the review queue.
+        review_random_share: share of the events, chosen by hash of their id, that only chance asks for: their labels alone estimate the
+            accuracy without bias (docs/review.md).
+        review_claim_s: so long an event is kept for the reviewer who was asked about it.
+        review_labels_per_event: so many reviewers must agree on the label of an event that several are asked about; 1 for one reviewer an
+            event.
+        review_second_share: share of the events, chosen by hash of their id, that several reviewers are asked about, if several are.
         publish_interval_ms: predictions are written to Redis in batches of so long.
         trending: whether the names in the texts are counted (docs/trending.md).
         trending_slide_s: a window of them begins every so often.
@@ -102,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_memory_mib: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 32
     allow_pickle: bool = False
     recent_predictions: Positive = 100_000
+    review_window: Annotated[int, msgspec.Meta(ge=1, le=200_000)] = 20_000
+    review_random_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+    review_claim_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 600
+    review_labels_per_event: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
+    review_second_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
     trending: bool = True
     trending_slide_s: Annotated[int, msgspec.Meta(ge=1, le=24 * 3600)] = 60

@@ -81,7 +81,7 @@ def _problems(record: LabelRecord, expected: Expected, labels: Labels, outcome: 
     if record.place in labels.changed:
         yield f"has a second final state: {labels.changed[record.place]}"
     if found.state is State.MARKED and (found.seq is None) != (expected.standing is not None):
-        yield f"has {'scored' if found.seq else 'not scored'}, {'after' if expected.standing else 'before'} any label"
+        yield "has scored, though a label had" if found.seq else "has not scored, though no label had"
     if outcome is not None and found.state in expected.states and _is_in_log(found):
         yield from _entry_problems(found, expected, outcome, predictions)
 

@@ -1,5 +1,6 @@
-"""Fills a Redis that has come back empty, from the topics: all counts, each task's quality and trending names, the
-newest predictions and label states.
+"""Fills a Redis that has come back empty, from the topics.
+
+All counts, each task's quality and trending names, the newest predictions and label states.
 
 Everything is an absolute value or the first of its kind, so that filling may be broken off and begun again at any time.
 """

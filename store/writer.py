@@ -23,6 +23,9 @@ HISTORY = 20
 TEXT_SHOWN = 4096
 """Characters of a text that Redis keeps; the whole text is in Kafka."""
 
+COMMENT_SHOWN = 1000
+"""Characters of a comment that Redis keeps in each state of a receipt; the whole comment is in Kafka."""
+
 _CHUNK_ITEMS = 1000
 _CHUNK_BYTES = 4 * 1024 * 1024
 # Redis 6.2 reads the strings of msgpack, not its binary type: bodies are packed as text.
@@ -97,8 +100,8 @@ class RedisWriter:
         by_task: dict[str, list[tuple[str, int, int, int, int, str]]] = defaultdict(list)
         for s in batch:
             if s.event_id and s.task:
-                at = s.feedback.at
-                by_task[s.task].append((s.event_id, at.partition, at.offset, int(s.state is not State.WAITING), s.time, encode(s).decode()))
+                at, body = s.feedback.at, encode(with_short_comment(s)).decode()
+                by_task[s.task].append((s.event_id, at.partition, at.offset, int(s.state is not State.WAITING), s.time, body))
         self._run(self._label_calls(by_task))
 
     def _label_calls(self, by_task: dict[str, list[tuple[str, int, int, int, int, str]]]) -> Iterator[_Call]:
@@ -114,7 +117,8 @@ class RedisWriter:
     def write_trending(self, windows: Sequence[Trending]) -> None:
         """Write windows of names; of each task and kind, one that ends earlier than what is there is passed over."""
         self._run(
-            (scripts.WRITE_TRENDING, [self._keys.trending(w.task, w.kind)], [encode(w), w.end, w.end + TRENDING_LIFETIME_MS]) for w in windows
+            (scripts.WRITE_TRENDING, [self._keys.trending(w.task, w.kind)], [encode(w), w.end, w.end + TRENDING_LIFETIME_MS])
+            for w in windows
         )
 
     def write_aggregates(self, batch: Sequence[Aggregate]) -> None:
@@ -162,6 +166,13 @@ def shorten(prediction: Prediction) -> Prediction:
     if len(prediction.text) <= TEXT_SHOWN:
         return prediction
     return msgspec.structs.replace(prediction, text=prediction.text[: TEXT_SHOWN + 1])
+
+
+def with_short_comment(state: LabelState) -> LabelState:
+    """Cut a comment that is too long; a receipt holds many states."""
+    if state.comment is None or len(state.comment) <= COMMENT_SHOWN:
+        return state
+    return msgspec.structs.replace(state, comment=f"{state.comment[:COMMENT_SHOWN]}…")
 
 
 def _chunks(rows: list[Any], body: int) -> Iterator[list[Any]]:

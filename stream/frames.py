@@ -26,7 +26,7 @@ from stream.rows import BYTES, OUT
 FRAME_BYTES = 512 * 1024
 """A frame is not longer, unless one row is."""
 
-_OUT_HEAD = struct.Struct(">5i")
+_OUT_HEAD = struct.Struct(">6i")
 _NULL = -1
 
 
@@ -67,9 +67,15 @@ SOURCE = Frames("siqq")
 """Of records as they come from a topic: value, partition, offset, Kafka's time."""
 
 
-def framed(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> bytes:
+TRACED = Frames("siqqs")
+"""The same with the header `traceparent`."""
+
+
+def framed(
+    topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None, traceparent: str | None = None
+) -> bytes:
     """Return a record for `topic` as a row of a frame for `scatter`."""
-    headers = [None if header is None else header.encode() for header in (task, label)]
+    headers = [None if header is None else header.encode() for header in (task, label, traceparent)]
     fields = [topic.encode(), key.encode(), encode(record), *headers]
     return _OUT_HEAD.pack(*[_NULL if field is None else len(field) for field in fields]) + b"".join(filter(None, fields))
 

@@ -87,7 +87,9 @@ def scores_query() -> str:
     """Return the query of the labels that were scored: their label is whether the served prediction was correct."""
     state = "DECODE(record_value, 'UTF-8')"
     # Most states have no score, and need no parsing: no text can hold this, since its quotes are escaped.
-    scored = f"SELECT task, record_time, JSON_VALUE({state}, '$.score.correct') AS correct FROM label_states WHERE {state} LIKE '%\"score\":{{%'"
+    scored = (
+        f"SELECT task, record_time, JSON_VALUE({state}, '$.score.correct') AS correct FROM label_states WHERE {state} LIKE '%\"score\":{{%'"
+    )
     return f"SELECT task, record_time, CASE WHEN correct = 'true' THEN 'correct' ELSE 'wrong' END AS label FROM ({scored})"
 
 

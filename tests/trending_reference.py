@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 KINDS = ("word", "hashtag", "mention")
@@ -74,7 +75,7 @@ def names(text: str) -> set[tuple[str, str]]:
 def _names(kind: str, run: str, before: str, after: str) -> Iterator[str]:
     if kind == "dense":
         characters = MARKED.findall(run)
-        parts = [a + b for a, b in zip(characters, characters[1:], strict=False)]
+        parts = [a + b for a, b in pairwise(characters)]
     elif kind == "open":
         least = 2 if "\uac00" <= run[0] <= "\ud7ff" else 3
         entity = before.endswith("&") and after.startswith(";")

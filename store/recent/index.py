@@ -12,11 +12,12 @@ import msgspec
 
 from schemas.settings import Settings
 from store.connect import RedisUnavailable, connect_redis
-from store.recent import queries
+from store.recent import queries, review
 from store.recent.arrivals import Arrivals
 from store.recent.following import BATCH, TaskFollower
 from store.recent.places import Place
 from store.recent.queries import Filter, Order, RecentPage
+from store.recent.review import Reviewed, Standing
 from store.recent.rows import Recent
 from store.recent.table import RecentTable
 
@@ -26,7 +27,7 @@ TICK_S = 0.2
 """Redis is asked so often what is new."""
 
 REST = 1.0
-"""After a batch it rests as long as the batch took, times this: others in the process get their turn also while much is read."""
+"""After a batch it rests as long as the batch took of the processor, times this: others in the process get their turn."""
 
 LONGEST_WAIT_S = 2.0
 
@@ -110,6 +111,10 @@ class RecentIndex:
             stale_since=self._stale_since,
         )
 
+    def is_filled(self, task: str) -> bool:
+        """Say whether everything that Redis keeps was read once, so that `page` answers."""
+        return self._followers[task].filled
+
     def page(self, task: str, wanted: Filter, *, limit: int, after: Place | None = None) -> RecentPage:
         """Return the first predictions that are wanted, or those that follow a place.
 
@@ -121,6 +126,18 @@ class RecentIndex:
     def candidates(self, task: str, *, order: Order, limit: int, **which: Any) -> list[Recent]:
         """Return predictions that nobody has reviewed: see `store.recent.queries.candidates` (raises `NotIndexed`)."""
         return queries.candidates(self._ready(task), order=order, limit=limit, **which)
+
+    def newest(self, task: str, most: int) -> list[Standing]:
+        """Return how far the newest events have come, newest first (raises `NotIndexed`)."""
+        return review.newest(self._ready(task), most)
+
+    def reviewed(self, task: str) -> list[Reviewed]:
+        """Return the events of which reviewers said something, newest first (raises `NotIndexed`)."""
+        return review.reviewed(self._ready(task))
+
+    def some(self, task: str, event_ids: Sequence[str]) -> dict[str, Recent]:
+        """Return those of the events that are here, by id (raises `NotIndexed`)."""
+        return review.some(self._ready(task), event_ids)
 
     def since(self, task: str, position: int, *, limit: int) -> tuple[list[Recent], bool]:
         """Return the newest of the predictions that arrived after a position, in order, and whether none of what arrived is gone."""
@@ -142,12 +159,12 @@ class RecentIndex:
     def _run(self) -> None:
         wait_s = 0.0
         while not self._stop.wait(wait_s):
-            began = time.monotonic()
+            began, used = time.monotonic(), time.thread_time()
             try:
                 more = self._step()
                 self._stale_since, self._trouble = None, ""
-                took = time.monotonic() - began
-                wait_s = took * REST if more else max(TICK_S - took, took * REST)
+                rest_s = (time.thread_time() - used) * REST
+                wait_s = rest_s if more else max(rest_s, TICK_S - (time.monotonic() - began))
             except (RedisUnavailable, msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Redis is away, or holds something that is none of ours: what is here stays, and says since when it is stale.
                 if self._stale_since is None:

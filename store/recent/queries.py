@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.records import Prediction, State
 from store.recent.places import Place
-from store.recent.rows import TIES, Marks, Recent, class_key
+from store.recent.rows import TIES, Marks, Recent, class_key, unpack_reviews
 from store.recent.table import RecentTable
 from store.recent.words import Search
 
@@ -17,7 +17,7 @@ FEW = 2000
 """Rows of a range of confidences that are looked up and sorted; if there are more, walking newest first meets them soon."""
 
 LARGEST_ID = 2**63 - 1
-_SHOWN = "rows.id, rows.arrived, rows.state, rows.truth, rows.reviewed, rows.marked_wrong, bodies.body"
+SHOWN = "rows.id, rows.arrived, rows.state, rows.truth, rows.reviewed, rows.marked_wrong, rows.reviews, bodies.body"
 _prediction = msgspec.json.Decoder(Prediction).decode
 
 Order = Literal["newest", "oldest", "uncertain"]
@@ -70,7 +70,7 @@ def page(table: RecentTable, wanted: Filter, *, limit: int, after: Place | None 
     with table.locked() as execute:
         query = plan(wanted, limit + 1, after, lambda: _few(execute, wanted))
         found = execute(query.sql, query.values).fetchall()
-    rows = [_recent(row[:-1], row[-1]) for row in found[:limit]]
+    rows = [recent_of(row[:-1], row[-1]) for row in found[:limit]]
     last = found[limit - 1] if len(found) > limit else None
     return RecentPage(rows=rows, next=None if last is None else Place(last[0], last[-1]))
 
@@ -98,18 +98,18 @@ def candidates(
         conditions.append(f"rows.id {'<' if order == 'newest' else '>'} ?")
         values.append(after.id)
     sql = (
-        f"SELECT {_SHOWN} FROM rows {index} CROSS JOIN bodies ON bodies.id = rows.id WHERE {' AND '.join(conditions)} ORDER BY {by} LIMIT ?"  # noqa: S608 - our own conditions
+        f"SELECT {SHOWN} FROM rows {index} CROSS JOIN bodies ON bodies.id = rows.id WHERE {' AND '.join(conditions)} ORDER BY {by} LIMIT ?"  # noqa: S608 - our own conditions
     )
     with table.locked() as execute:
-        return [_recent(row, None) for row in execute(sql, (*values, limit)).fetchall()]
+        return [recent_of(row, None) for row in execute(sql, (*values, limit)).fetchall()]
 
 
 def arrived_after(table: RecentTable, position: int, *, limit: int) -> list[Recent]:
     """Return the newest `limit` of those predictions that arrived in Redis after a position, in the order in which they arrived."""
     source = "rows INDEXED BY by_arrival CROSS JOIN bodies ON bodies.id = rows.id"
-    sql = f"SELECT {_SHOWN} FROM {source} WHERE rows.arrived > ? ORDER BY rows.arrived DESC LIMIT ?"  # noqa: S608 - our own columns
+    sql = f"SELECT {SHOWN} FROM {source} WHERE rows.arrived > ? ORDER BY rows.arrived DESC LIMIT ?"  # noqa: S608 - our own columns
     with table.locked() as execute:
-        return [_recent(row, None) for row in execute(sql, (position, limit)).fetchall()][::-1]
+        return [recent_of(row, None) for row in execute(sql, (position, limit)).fetchall()][::-1]
 
 
 def span(table: RecentTable) -> tuple[int, int] | None:
@@ -135,7 +135,7 @@ def plan(wanted: Filter, limit: int, after: Place | None, few: Callable[[], bool
         values.append(wanted.search.match)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     # CROSS JOIN: SQLite keeps to the order in which the tables are named.
-    sql = f"SELECT {_SHOWN}, NULL FROM {source} CROSS JOIN bodies ON bodies.id = rows.id{where} ORDER BY {walked} DESC LIMIT ?"  # noqa: S608 - our own conditions
+    sql = f"SELECT {SHOWN}, NULL FROM {source} CROSS JOIN bodies ON bodies.id = rows.id{where} ORDER BY {walked} DESC LIMIT ?"  # noqa: S608 - our own conditions
     return Query(sql, (*values, limit))
 
 
@@ -169,7 +169,7 @@ def _ranked(wanted: Filter, label: str, limit: int, after: Place | None) -> Quer
         values.append(wanted.search.match)
     source = "scores CROSS JOIN rows ON rows.id = scores.id CROSS JOIN bodies ON bodies.id = rows.id"
     where, order = " AND ".join(conditions), "scores.score DESC, scores.id DESC"
-    return Query(f"SELECT {_SHOWN}, scores.score FROM {source} WHERE {where} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608 - our own conditions
+    return Query(f"SELECT {SHOWN}, scores.score FROM {source} WHERE {where} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608 - our own conditions
 
 
 _COMPARED: tuple[tuple[str, str], ...] = (
@@ -179,7 +179,6 @@ _COMPARED: tuple[tuple[str, str], ...] = (
     ("line", "rows.line = ?"),
     ("since", "rows.time >= ?"),
     ("until", "rows.time < ?"),
-    ("reviewed", "rows.reviewed = ?"),
     ("state", "rows.state = ?"),
 )
 _CROWDED_MS = 1000
@@ -188,6 +187,9 @@ _CROWDED_MS = 1000
 def _conditions(wanted: Filter, walked: str) -> tuple[list[str], list[Any]]:
     given = [(condition, value) for name, condition in _COMPARED if (value := getattr(wanted, name)) is not None]
     conditions, values = [condition for condition, _ in given], [value for _, value in given]
+    if wanted.reviewed is not None:
+        # Written out: a partial index is used only where the statement itself says what it holds.
+        conditions.append(f"rows.reviewed = {int(wanted.reviewed)}")
     # The bounds of time bound the id as well: there the walk starts and ends. Ids of a crowded millisecond may reach into the next ones.
     if wanted.since is not None:
         conditions.append(f"{walked} >= ?")
@@ -206,7 +208,14 @@ def _few(execute: Callable[[str, Sequence[Any]], Any], wanted: Filter) -> bool:
     return bool(found < FEW)
 
 
-def _recent(row: Sequence[Any], score: float | None) -> Recent:
-    _, arrived, state, truth, reviewed, marked_wrong, body = row
-    marks = Marks(state=None if state is None else State(state), truth=truth, reviewed=bool(reviewed), marked_wrong=bool(marked_wrong))
+def recent_of(row: Sequence[Any], score: float | None) -> Recent:
+    """Return the prediction in a row of the columns `SHOWN`."""
+    _, arrived, state, truth, reviewed, marked_wrong, reviews, body = row
+    marks = Marks(
+        state=None if state is None else State(state),
+        truth=truth,
+        reviewed=bool(reviewed),
+        marked_wrong=bool(marked_wrong),
+        reviews=() if reviews is None else unpack_reviews(reviews),
+    )
     return Recent(prediction=_prediction(body), marks=marks, arrived=arrived, score=score)

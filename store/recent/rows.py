@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from online_model.review.opinions import Review, reviews_of
 from schemas.records import Prediction, State
 from store.keys import NO_LABEL
 from store.reader import confidence
@@ -15,7 +16,8 @@ from store.receipt import Receipt
 TIES = 15
 """Bits of a row's id below its time: predictions of one millisecond."""
 
-_NOT_GIVEN = (None, State.REJECTED)
+_pack = msgspec.json.Encoder().encode
+unpack_reviews = msgspec.json.Decoder(tuple[Review, ...]).decode
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,20 +27,33 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
         state: of the label that counts.
         truth: the label that the model has learned for the event.
         reviewed: whether someone gave a label (or a verdict) that could be read.
-        marked_wrong: whether the verdict of someone is that the prediction is wrong, without saying what is right.
+        marked_wrong: whether the verdict of someone is that the prediction is wrong, and no label has come since.
+        reviews: what the reviewers of the review queue said.
     """
 
     state: State | None = None
     truth: str | None = None
     reviewed: bool = False
     marked_wrong: bool = False
+    reviews: tuple[Review, ...] = ()
 
     @classmethod
     def of(cls, receipt: Receipt | None) -> Marks:
         """Return what a receipt says."""
         if receipt is None:
             return NO_MARKS
-        return cls(state=receipt.state, truth=receipt.truth, reviewed=receipt.state not in _NOT_GIVEN)
+        return cls(
+            state=receipt.state,
+            truth=receipt.truth,
+            reviewed=receipt.state is not State.REJECTED,
+            marked_wrong=receipt.marked_wrong,
+            reviews=reviews_of(receipt.history),
+        )
+
+    @property
+    def packed_reviews(self) -> bytes | None:
+        """The reviews as JSON; None if there are none."""
+        return _pack(self.reviews) if self.reviews else None
 
 
 NO_MARKS = Marks()
@@ -79,7 +94,7 @@ def _hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-Columns = tuple[int, str, int, str, float, str, int, str | None, str | None, bool | None, bool, bool, int]
+Columns = tuple[int, str, int, str, float, str, int, str | None, str | None, bool | None, bool, bool, int, bytes | None]
 
 
 def columns(row_id: int, row: Recent) -> Columns:
@@ -99,6 +114,7 @@ def columns(row_id: int, row: Recent) -> Columns:
         m.reviewed,
         m.marked_wrong,
         row.arrived,
+        m.packed_reviews,
     )
 
 

@@ -14,6 +14,7 @@ rows: one for each prediction that Redis keeps.
     reviewed      1 if someone gave a label or verdict
     marked_wrong  1 if someone's verdict is "wrong", without a label
     arrived       place in Redis's stream of arrivals (ms << 20 | number), 0 if not known any more
+    reviews       what reviewers said (`online_model.review.opinions.Review`), as JSON; NULL if none said anything
 bodies: id, body: the prediction as JSON, as Redis has it (a text is cut after `TEXT_SHOWN` characters). Apart from `rows`, so that a filter
     walks over little memory.
 scores: key (`class_key(label)`), score, id: each class of which a prediction gives the probability (`proba_top` of them).
@@ -33,7 +34,7 @@ TABLES: Final = f"""
 CREATE TABLE rows(
     id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL,
     line TEXT NOT NULL, seq INTEGER NOT NULL, state TEXT, truth TEXT, correct INTEGER, reviewed INTEGER NOT NULL,
-    marked_wrong INTEGER NOT NULL, arrived INTEGER NOT NULL
+    marked_wrong INTEGER NOT NULL, arrived INTEGER NOT NULL, reviews BLOB
 );
 CREATE INDEX by_label ON rows(label);
 CREATE INDEX by_line ON rows(line);
@@ -41,6 +42,7 @@ CREATE INDEX by_confidence ON rows(confidence);
 CREATE INDEX by_state ON rows(state) WHERE state IS NOT NULL;
 CREATE INDEX by_review ON rows(reviewed) WHERE reviewed = 1;
 CREATE INDEX by_arrival ON rows(arrived);
+CREATE INDEX by_reviewer ON rows(id) WHERE reviews IS NOT NULL;
 CREATE TABLE bodies(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE scores(key INTEGER, score REAL, id INTEGER, PRIMARY KEY(key, score, id)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, tokenize="{TOKENIZER}");

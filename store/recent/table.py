@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,9 +13,13 @@ from schemas.records import Prediction
 from store.recent.rows import TIES, Marks, Recent, columns, first_id, scores
 from store.recent.schema import open_database
 from store.recent.words import spaced
+from store.turns import Turns
 
 CHUNK = 100
 """Rows that are written at once: a reader waits some milliseconds for them at most."""
+
+STATEMENT_ROWS = 1000
+"""Rows of one statement; of 14 columns at most, and SQLite allows 32,766 values."""
 
 _prediction = msgspec.json.Decoder(Prediction).decode
 
@@ -34,18 +37,18 @@ class RecentTable:
     def __init__(self, most: int) -> None:
         self.events = 0
         self._most = most
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._database = open_database()
 
     @contextmanager
     def locked(self) -> Iterator[Callable[[str, Sequence[Any]], sqlite3.Cursor]]:
         """Give what executes a statement, while nobody else uses the table; read all rows before it ends."""
-        with self._lock:
+        with self._turns.taken():
             yield self._database.execute
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._turns.taken():
             self._database.execute("BEGIN")
             try:
                 yield self._database
@@ -57,13 +60,13 @@ class RecentTable:
     def clear(self) -> None:
         """Forget everything."""
         fresh = open_database()
-        with self._lock:
+        with self._turns.taken():
             old, self._database, self.events = self._database, fresh, 0
         old.close()
 
     def close(self) -> None:
         """Free the memory; nothing may be asked after that."""
-        with self._lock:
+        with self._turns.taken():
             self._database.close()
 
     def add(self, bodies: Sequence[bytes], rows: Sequence[Recent]) -> list[Recent]:
@@ -87,7 +90,7 @@ class RecentTable:
 
     def known(self, event_ids: Sequence[str]) -> set[str]:
         """Return those of the events that are here."""
-        with self._lock:
+        with self._turns.taken():
             return set(_known(self._database, event_ids))
 
     def set_marks(self, marks: dict[str, Marks]) -> int:
@@ -115,7 +118,7 @@ class RecentTable:
     def _shrink(self) -> None:
         """Remove the oldest beyond the limit, whatever Redis keeps: memory is bounded here."""
         if self.events > self._most:
-            with self._lock:
+            with self._turns.taken():
                 last = self._database.execute("SELECT id FROM rows ORDER BY id DESC LIMIT 1 OFFSET ?", (self._most,)).fetchone()
             if last is not None:
                 self._drop("id <= ?", last)
@@ -131,17 +134,27 @@ class RecentTable:
                 return
 
 
+_SET_MARKS = "UPDATE rows SET state = ?, truth = ?, correct = ?, reviewed = ?, marked_wrong = ?, reviews = ? WHERE id = ?"
+
+
 def _insert(database: sqlite3.Connection, chosen: Sequence[tuple[bytes, Recent]]) -> None:
     # In the order of ids: FTS5 writes what it has gathered whenever an id is smaller than the one before.
     placed = sorted(zip(_free_ids(database, [row for _, row in chosen]), chosen, strict=True), key=lambda pair: pair[0])
-    database.executemany(_INSERT_ROW, [columns(row_id, row) for row_id, (_, row) in placed])
-    database.executemany("INSERT INTO bodies VALUES(?, ?)", [(row_id, body) for row_id, (body, _) in placed])
-    database.executemany("INSERT INTO words(rowid, text) VALUES(?, ?)", [(i, spaced(row.prediction.text)) for i, (_, row) in placed])
-    database.executemany("INSERT INTO scores VALUES(?, ?, ?)", (score for i, (_, row) in placed for score in scores(i, row.prediction)))
+    _insert_many(database, "INSERT INTO rows", [columns(row_id, row) for row_id, (_, row) in placed])
+    _insert_many(database, "INSERT INTO bodies", [(row_id, body) for row_id, (body, _) in placed])
+    _insert_many(database, "INSERT INTO words(rowid, text)", [(i, spaced(row.prediction.text)) for i, (_, row) in placed])
+    _insert_many(database, "INSERT INTO scores", [score for i, (_, row) in placed for score in scores(i, row.prediction)])
 
 
-_INSERT_ROW = f"INSERT INTO rows VALUES({', '.join('?' * 13)})"
-_SET_MARKS = "UPDATE rows SET state = ?, truth = ?, correct = ?, reviewed = ?, marked_wrong = ? WHERE id = ?"
+def _insert_many(database: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert all rows by one statement: each statement hands the interpreter to other threads, and waits to get it back."""
+    for start in range(0, len(rows), STATEMENT_ROWS):
+        part = rows[start : start + STATEMENT_ROWS]
+        database.execute(f"{into} {_values(part)}", [value for row in part for value in row])
+
+
+def _values(rows: Sequence[tuple[object, ...]]) -> str:
+    return "VALUES " + ", ".join([f"({_places(rows[0])})"] * len(rows))
 
 
 def _free_ids(database: sqlite3.Connection, rows: Sequence[Recent]) -> list[int]:
@@ -171,16 +184,24 @@ def _mark(database: sqlite3.Connection, known: Sequence[tuple[int, Recent]]) -> 
 
 def _mark_columns(marks: Marks, label: str, row_id: int) -> tuple[object, ...]:
     correct = None if marks.truth is None else marks.truth == label
-    return marks.state, marks.truth, correct, marks.reviewed, marks.marked_wrong, row_id
+    return marks.state, marks.truth, correct, marks.reviewed, marks.marked_wrong, marks.packed_reviews, row_id
 
 
 def _delete(database: sqlite3.Connection, doomed: Sequence[tuple[int, bytes]]) -> None:
+    if not doomed:
+        return
     predictions = [(row_id, _prediction(body)) for row_id, body in doomed]
-    database.executemany("INSERT INTO words(words, rowid, text) VALUES('delete', ?, ?)", [(i, spaced(p.text)) for i, p in predictions])
-    database.executemany("DELETE FROM scores WHERE key = ? AND score = ? AND id = ?", (row for i, p in predictions for row in scores(i, p)))
-    ids = [(row_id,) for row_id, _ in doomed]
-    database.executemany("DELETE FROM rows WHERE id = ?", ids)
-    database.executemany("DELETE FROM bodies WHERE id = ?", ids)
+    _insert_many(database, "INSERT INTO words(words, rowid, text)", [("delete", i, spaced(p.text)) for i, p in predictions])
+    ranked = [row for i, p in predictions for row in scores(i, p)]
+    for start in range(0, len(ranked), STATEMENT_ROWS):
+        part = ranked[start : start + STATEMENT_ROWS]
+        database.execute(f"WITH gone(k, s, i) AS ({_values(part)}) {_DELETE_SCORES}", [value for row in part for value in row])
+    ids = [row_id for row_id, _ in doomed]
+    database.execute(f"DELETE FROM rows WHERE id IN ({_places(ids)})", ids)  # noqa: S608 - places only
+    database.execute(f"DELETE FROM bodies WHERE id IN ({_places(ids)})", ids)  # noqa: S608 - places only
+
+
+_DELETE_SCORES = "DELETE FROM scores WHERE (key, score, id) IN gone"
 
 
 def _known(database: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, int]:
@@ -192,5 +213,5 @@ def _known(database: sqlite3.Connection, event_ids: Sequence[str]) -> dict[str, 
     return found
 
 
-def _places(values: Sequence[object] | dict[str, int]) -> str:
+def _places(values: Sequence[object] | dict[str, int] | tuple[object, ...]) -> str:
     return ", ".join("?" * len(values))

@@ -46,7 +46,7 @@ def spaced(text: str) -> str:
     """
     if text.isascii():
         return text
-    return _ALONE.sub(r" \1 ", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(_ALONE.split(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def parse_search(text: str) -> Search:

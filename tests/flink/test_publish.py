@@ -92,7 +92,7 @@ def test_counts_and_records_reach_redis_and_the_counts_their_topic(
     newest = {row.key: record_parser(Aggregate)(row.value) for row in rows}
     counted = {(count.granularity, count.start, count.label): count.count for count in newest.values() if count.name == "predictions"}
     expected: Counter[tuple[str, int, str]] = Counter()
-    for _, _, _, time, _, _, label in predictions:
+    for _, _, _, time, _, _, label, _ in predictions:
         expected.update(
             [(granularity, time - time % size, str(label)) for granularity, size in SIZES_MS.items()] + [("total", 0, str(label))]
         )

@@ -34,8 +34,11 @@ BEGIN_MS = 1_700_000_000_000 - 1_700_000_000_000 % SLIDE_MS
 COMMON = ("the", "and", "für", "nicht", "это", "है")
 RARE = (
     "Straße STRASSE strasse", "ΕΛΛΑΣ Ελλάς ελλας", "東京で地震です", "한국 사람 나", "ขอบคุณมาก", "می‌خواهم کتاب‌ها", "किताबें पढ़ना", "İstanbul",
-    "don't DON’T 'quoted' rock'n'roll", "me@example.com info@x see https://example.com/#part?q=word www.example.org/way", "a&amp;b &#39;tis",
-    "#Tag #tag ＃ＴＡＧ #tag_1", "#1 #2nd # ## ##double #", "x#no _#no #a#b #東京#大阪", "#️⃣ 1️⃣ #😀 #go😀 👩‍🚀 ❤️ #zwj‍👩", "@ann @Ann, @bob_7 @_ @42 @ @名前 東京@名前 mail@",
+    "don't DON’T 'quoted' rock'n'roll",
+    "me@example.com info@x see https://example.com/#part?q=word www.example.org/way", "a&amp;b &#39;tis",
+    "#Tag #tag ＃ＴＡＧ #tag_1", "#1 #2nd # ## ##double #", "x#no _#no #a#b #東京#大阪",
+    "#️⃣ 1️⃣ #😀 #go😀 👩‍🚀 ❤️ #zwj‍👩",
+    "@ann @Ann, @bob_7 @_ @42 @ @名前 東京@名前 mail@",
     "x" * 65, "é e\u0301 cafe\u0301 café", "Ⅷ ﬁsh ＷＩＤＥ", "abc東京def 12ab 1234 v2", "𝒳𝒴𝒵 𐐀𐐁𐐂 𠀀𠀁",
 )  # fmt: skip
 
@@ -78,13 +81,14 @@ def encoded(text: str, number: int) -> bytes:
 
 def closed_windows(environment: Environment, create: Tables, arrivals: Sequence[Arrival], settings: Settings) -> DataStream:
     rows: list[Record] = [
-        (encoded(arrival.text, number), arrival.partition, number, arrival.time, None, arrival.task, "text")
+        (encoded(arrival.text, number), arrival.partition, number, arrival.time, None, arrival.task, "text", None)
         for number, arrival in enumerate(arrivals)
     ]
     listed = create(environment, rows)
     updates = environment.tables.sql_query(
-        "SELECT 'predictions' AS kind, record_value, CAST(NULL AS STRING) AS name, task, label, CAST(NULL AS STRING) AS granularity,"
-        f" record_time AS start_ms, CAST(record_partition AS BIGINT) AS total FROM {listed}"  # noqa: S608 - the name is Flink's
+        "SELECT 'predictions' AS kind, record_value,"  # noqa: S608 - the name is Flink's
+        " CAST(NULL AS STRING) AS name, task, label, CAST(NULL AS STRING) AS granularity,"
+        f" record_time AS start_ms, CAST(record_partition AS BIGINT) AS total FROM {listed}"
     )
 
     return as_text(count_names(environment.tables.to_changelog_stream(updates), settings))
@@ -98,9 +102,7 @@ def as_text(updates: DataStream) -> DataStream:
 
 
 def test_windows_equal_a_recount(environment: Environments, table: Tables, settings: Settings) -> None:
-    settings = msgspec.structs.replace(
-        settings, topic_partitions=2, trending_window_slides=3, trending_top=25, trending_idle_ms=3_600_000
-    )
+    settings = msgspec.structs.replace(settings, topic_partitions=2, trending_window_slides=3, trending_top=25, trending_idle_ms=3_600_000)
     arrivals = generated(1600, seed=5)
     expected = recount(arrivals, slide=SLIDE_MS, slides=3, top=25, lateness=settings.trending_lateness_ms, partitions=2)
     with closed_windows(environment(Job.PUBLISH), table, arrivals, settings).execute_and_collect() as results:
@@ -130,9 +132,10 @@ def endless(environment: Environment) -> Table:
     text = """'{"label":"a","text":"word' || CAST(MOD(number, 7) AS STRING) || ' #t' || CAST(MOD(number, 3) AS STRING) || '"}'"""
     none = "CAST(NULL AS STRING)"
     return tables.sql_query(
-        f"SELECT 'predictions' AS kind, ENCODE({text}, 'UTF-8') AS record_value, {none} AS name, 'default' AS task, {none} AS label,"
+        f"SELECT 'predictions' AS kind, ENCODE({text}, 'UTF-8') AS record_value,"  # noqa: S608 - constants of this test
+        f" {none} AS name, 'default' AS task, {none} AS label,"
         f" {none} AS granularity, {BEGIN_MS} + 5000 * number AS start_ms, MOD(number, 2) AS total FROM numbers UNION ALL"
-        f" SELECT 'heartbeat', CAST(NULL AS BYTES), {none}, {none}, {none}, {none}, CAST(0 AS BIGINT), CAST(0 AS BIGINT) FROM silence"  # noqa: S608 - constants of this test
+        f" SELECT 'heartbeat', CAST(NULL AS BYTES), {none}, {none}, {none}, {none}, CAST(0 AS BIGINT), CAST(0 AS BIGINT) FROM silence"
     )
 
 
@@ -173,7 +176,9 @@ def test_counts_outlive_a_crash_and_a_stream_that_stops_closes_its_windows(
 
 
 def test_full_memory_drops_the_rarest_and_closes_early(environment: Environments, table: Tables, settings: Settings) -> None:
-    settings = msgspec.structs.replace(settings, topic_partitions=2, trending_window_slides=1, trending_names=4000, trending_idle_ms=3_600_000)
+    settings = msgspec.structs.replace(
+        settings, topic_partitions=2, trending_window_slides=1, trending_names=4000, trending_idle_ms=3_600_000
+    )
     arrivals = [Arrival(0, BEGIN_MS + 250 * n, "default", f"often one{n:05} two{n:05}") for n in range(6000)]
     with closed_windows(environment(Job.PUBLISH), table, arrivals, settings).execute_and_collect() as results:
         words = [window for row in results if (window := record_parser(Trending)(row.encode())).kind == "word"]
@@ -187,6 +192,6 @@ def test_full_memory_drops_the_rarest_and_closes_early(environment: Environments
 def test_names_of_a_text() -> None:
     found = names("RT @Ann: #Delay again?! mail me@example.com, https://a.b/#c “don’t” 東京都 #1 a#b &amp; ＃Ｗ️")
     assert found == {
-        ("mention", "ann"), ("hashtag", "delay"), ("word", "again"), ("word", "mail"), ("word", "don't"), ("word", "東京"), ("word", "京都"),
-        ("hashtag", "w"),
+        ("mention", "ann"), ("hashtag", "delay"), ("word", "again"), ("word", "mail"), ("word", "don't"), ("word", "東京"),
+        ("word", "京都"), ("hashtag", "w"),
     }  # fmt: skip

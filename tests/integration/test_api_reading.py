@@ -61,7 +61,7 @@ def state(
     *,
     event_id: str = "e1",
     seq: int | None = None,
-    label: str = "a",
+    label: str | None = "a",
     served: str | None = None,
     score: Score | None = None,
 ) -> LabelState:
@@ -91,7 +91,8 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
 
 
 def test_predictions_with_filters(api: httpx.Client, writer: RedisWriter) -> None:
-    assert api.get("/v1/predictions").json() == {"task": "default", "predictions": [], "next": None}
+    nothing = api.get("/v1/predictions").json()
+    assert (nothing["task"], nothing["predictions"], nothing["next"], nothing["indexed"]["events"]) == ("default", [], None, 0)
     writer.write_predictions(encode_all([prediction(f"e{n}", n, label=["a", "b", None][n % 3], p=0.1 * n) for n in range(9)]))
     writer.write_predictions(encode_all([prediction("m", 1, task="mood")]))
     shown = api.get("/v1/predictions").json()["predictions"]
@@ -169,6 +170,21 @@ def test_receipts(api: httpx.Client, writer: RedisWriter) -> None:
         ("trained", 4, "f1", "z", {"correct": False, "log_loss": 1.5}),
         ("corrected", 9, "f2", "z", None),
     ]
+
+
+def test_a_wrong_shows_until_a_label_comes(api: httpx.Client, writer: RedisWriter) -> None:
+    writer.write_predictions(encode_all([prediction("e1", 1, label="z", p=0.9)]))
+    score = Score(correct=False, log_loss=2.3)
+    writer.write_label_states([state(State.MARKED, 1, seq=4, label=None, served="z", score=score)])
+    shown = api.get("/v1/labels/e1").json()
+    assert (shown["state"], shown["seq"], shown["label"], shown["truth"], shown["served"]) == ("marked", 4, None, None, "z")
+    assert (shown["score"], shown["marked_wrong"]) == ({"correct": False, "log_loss": 2.3}, True)
+    detail = api.get("/v1/predictions/e1").json()
+    assert (detail["label_state"], detail["truth"], detail["correct"], detail["marked_wrong"]) == ("marked", None, None, True)
+    writer.write_label_states([state(State.TRAINED, 2, seq=5, label="b", served="z")])
+    shown = api.get("/v1/labels/e1").json()
+    assert (shown["state"], shown["truth"], shown["score"], shown["marked_wrong"]) == ("trained", "b", None, False)
+    assert api.get("/v1/predictions/e1").json()["correct"] is False
 
 
 def test_receipt_of_a_self_contained_label_says_its_seq_and_no_score(api: httpx.Client, writer: RedisWriter) -> None:

@@ -24,7 +24,11 @@ NOW = int(time.time() * 1000)
 @pytest.fixture
 def settings(redis_part: Part) -> Settings:
     return Settings(
-        redis=f"redis://{redis_part.address}/0", kafka="127.0.0.1:1", tasks=("default", "mood"), trending_slide_s=30, trending_window_slides=4
+        redis=f"redis://{redis_part.address}/0",
+        kafka="127.0.0.1:1",
+        tasks=("default", "mood"),
+        trending_slide_s=30,
+        trending_window_slides=4,
     )
 
 

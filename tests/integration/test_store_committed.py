@@ -149,13 +149,14 @@ def test_what_a_job_has_committed_is_read_back(settings: Settings, producer: Kaf
             topic=prefix + topic, partition=0, offset=number, reason=Reason.NOT_JSON, detail="", length=0, sha256="", head="", time=NOW
         )
         producer.send(prefix + Topic.DEAD_LETTERS, encode(letter))
-    for one in (label_state(1, State.WAITING), label_state(2, State.WAITING), label_state(2, State.TRAINED)):
+    stated = [(1, State.WAITING), (2, State.WAITING), (2, State.TRAINED), (3, State.MARKED)]
+    for one in (label_state(offset, state) for offset, state in stated):
         producer.send(prefix + Topic.LABEL_STATES, encode(one))
     producer.flush()
     now = int(time.time() * 1000)
     everything = Rewind(since=0, until=now)
     assert classified(settings, everything) == {(0, 3), (0, 4), (0, 5)}
-    assert decided(settings, everything) == {(1, 1): State.WAITING, (1, 2): State.TRAINED}
+    assert decided(settings, everything) == {(1, 1): State.WAITING, (1, 2): State.TRAINED, (1, 3): State.MARKED}
     later = Rewind(since=now + 60_000, until=now + 60_000)
     assert (classified(settings, later), decided(settings, later)) == (set(), {})
 

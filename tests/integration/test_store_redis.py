@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
@@ -28,7 +29,7 @@ from store.connect import RedisUnavailable, check_redis, connect_redis
 from store.cursor import Cursor
 from store.keys import COUNT_LIFETIME_MS, NO_LABEL, TRENDING_LIFETIME_MS
 from store.reader import RedisReader, confidence
-from store.writer import HISTORY, TEXT_SHOWN, RedisWriter
+from store.writer import COMMENT_SHOWN, HISTORY, TEXT_SHOWN, RedisWriter
 
 pytestmark = pytest.mark.integration
 
@@ -63,10 +64,10 @@ def state(offset: int, kind: State, *, event: str = "e1", at: int = 0, seq: int 
 
 
 def dump(client: redis.Redis) -> dict[bytes, object]:
-    """Everything in Redis but the generation's random id."""
+    """Everything in Redis but the generation's random id, and the streams, which tell the order of writing."""
     ask: Any = client
     reads = {b"hash": ask.hgetall, b"zset": lambda key: ask.zrange(key, 0, -1, withscores=True), b"string": ask.get}
-    return {key: reads[ask.type(key)](key) for key in client.scan_iter() if not key.endswith(b":generation")}
+    return {key: reads[ask.type(key)](key) for key in client.scan_iter() if not key.endswith((b":generation", b":arrived"))}
 
 
 @pytest.fixture
@@ -235,6 +236,15 @@ def test_a_correction_counts_and_a_duplicate_does_not(writer: RedisWriter, reade
     receipt = reader.receipt("default", "e1")
     assert receipt is not None
     assert (receipt.state, receipt.seq, receipt.label, receipt.truth) == (State.CORRECTED, 5, "b", "b")
+
+
+def test_a_long_comment_is_cut_in_receipts(writer: RedisWriter, reader: RedisReader) -> None:
+    for n, comment in enumerate(["x" * COMMENT_SHOWN, "x" * (COMMENT_SHOWN + 1)]):
+        writer.write_label_states([msgspec.structs.replace(state(n, State.MARKED, label=None), comment=comment)])
+    receipt = reader.receipt("default", "e1")
+    assert receipt is not None
+    assert [one.comment for one in receipt.history] == ["x" * COMMENT_SHOWN, "x" * COMMENT_SHOWN + "…"]
+    assert receipt.marked_wrong
 
 
 def test_states_without_event_have_no_receipt(writer: RedisWriter, redis_client: redis.Redis) -> None:

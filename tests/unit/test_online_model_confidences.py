@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from online_model.confidences import Confidences
-from schemas.log import AnyLogEntry, LabelEntry
-from schemas.records import ModelVersion, Served
+from schemas.log import AnyLogEntry, LabelEntry, VerdictEntry
+from schemas.records import FeedbackRef, ModelVersion, Position, Served
 from tests.integration.played_learner import label, release, snapshot
 
 pytestmark = pytest.mark.unit
@@ -38,3 +38,8 @@ def test_the_last_labels_that_score_a_prediction() -> None:
     for seq in (8, 9):
         confidences.apply(entry(seq, "c", served("c", c=0.5)))
     assert confidences.known() == [(0.6, False), (0.5, True), (0.5, True)]
+    ref = FeedbackRef(at=Position(partition=0, offset=10), verdict="wrong")
+    denied = served("c", c=0.7)
+    confidences.apply(VerdictEntry(seq=10, task="default", time=1, event_id="e", weight=1.0, served=denied, feedback=ref))
+    confidences.apply(msgspec.structs.replace(entry(11, "b", denied), marked=True))
+    assert confidences.known() == [(0.5, True), (0.5, True), (0.7, False)], "a label after a `wrong` scores nothing more"
