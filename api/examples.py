@@ -66,6 +66,8 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "serving": ("r3-a1b2c3",),
     "share": (0.1,),
     "since": (_AT,),
+    "slide_ms": (10_000,),
+    "stale_since": (None,),
     "source": ("helpdesk",),
     "start": (_AT,),
     "state": ("trained",),
@@ -80,6 +82,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "weight": (1.0,),
     "what": ("r3-a1b2c3 promoted, replaces base",),
     "why": ("better on refunds",),
+    "window_ms": (60_000,),
     "window_size": (1000,),
 }
 
