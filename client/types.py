@@ -111,7 +111,7 @@ class TrendingItem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     before: int
-    change: float | None
+    change: int
 
 
 class Trending(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +124,11 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     start: int | None
     end: int | None
     items: list[TrendingItem]
-    late: int
     total: int
+    total_before: int
+    missed: int
+    late: int
+    lost: int
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
