@@ -115,7 +115,7 @@ class TrendingItem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     before: int
-    change: float | None
+    change: int
 
 
 class Trending(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +129,10 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None
     items: list[TrendingItem]
     total: int
-    total_before: int = 0
-    missed: int = 0
+    total_before: int
+    missed: int
     late: int
-    lost: int = 0
+    lost: int
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
