@@ -27,6 +27,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "candidate": ("softmax",),
     "classes": (3, ["bug", "delivery", "refund"]),
     "command_id": ("0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",),
+    "claim": ("0197f0a2-8c2d-7e4f-9b75-62d1f1b5c8e3",),
     "comment": ("asks for money back",),
     "confidence": (0.93,),
     "corrects": (None,),
@@ -97,6 +98,11 @@ WHOLE: Mapping[str, Any] = {
     },
     "Change": {"by": "ann", "why": "better on refunds"},
     "Rollback": {"by": "ann", "why": "refunds are wrong since noon"},
+    "ReviewLabel": {"reviewer": "ann", "claim": "0197f0a2-8c2d-7e4f-9b75-62d1f1b5c8e3", "label": "refund"},
+    "StudioTask": {
+        "data": {"event_id": "ticket-1", "text": _TEXT},
+        "annotations": [{"result": [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["refund"]}}]}],
+    },
     "Split": {"by": "ann", "why": "to compare", "share": 0.1},
     "ReadyView": {
         "ready": True,
@@ -108,7 +114,7 @@ WHOLE: Mapping[str, Any] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
-    "Idempotency-Key": None,
+    "Idempotency-Key": "0197f0a2-7b1c-7d3e-8a64-51c0e0a4b7d2",
     "bins": 10,
     "command_id": "0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",
     "cursor": None,
@@ -126,6 +132,7 @@ PARAMETERS: Mapping[str, Any] = {
     "q": "refund",
     "reviewed": False,
     "reviewer": "ann",
+    "reviewers": True,
     "since": _AT,
     "sort": "time",
     "state": "trained",
