@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import classifying, health, model_quality, models, predictions, problems, reading, statistics, tasks, writing
+from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, tasks, writing
 from api.dashboard import routes as dashboard
 from api.measures import Looked, Measures
 from api.observing import Observed
@@ -23,6 +23,7 @@ from api.review.queue import ReviewQueue
 from api.sent import Sent
 from api.services import Services
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
 from store.artifacts import ArtifactFolder
 from store.claims import Claims
 from store.connect import connect_redis
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     feed = ModelFeed(settings, replicas)
     sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     recent = RecentIndex(settings)
+    alarm_feed = AlarmFeed(settings)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
@@ -70,8 +72,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
         recent.start()
+        alarm_feed.start()
         readiness.start()
         yield
+        await run_in_threadpool(alarm_feed.close)
         await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
         await run_in_threadpool(_close, feed, replicas)
@@ -97,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
         readiness=readiness,
         feed=feed,
         recent=recent,
+        alarms=alarm_feed,
         replicas=replicas,
         claims=claims,
         review={
@@ -110,7 +115,8 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for part in (predictions, reading, statistics, model_quality, models, classifying, writing, exchange, routes, tasks, health, dashboard):
+    parts = (predictions, reading, statistics, alarms, model_quality, models, classifying, writing, exchange, routes, tasks, health, dashboard)
+    for part in parts:
         app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

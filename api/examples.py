@@ -66,6 +66,8 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "serving": ("r3-a1b2c3",),
     "share": (0.1,),
     "since": (_AT,),
+    "slide_ms": (10_000,),
+    "stale_since": (None,),
     "source": ("helpdesk",),
     "start": (_AT,),
     "state": ("trained",),
@@ -80,6 +82,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "weight": (1.0,),
     "what": ("r3-a1b2c3 promoted, replaces base",),
     "why": ("better on refunds",),
+    "window_ms": (60_000,),
     "window_size": (1000,),
 }
 
@@ -87,6 +90,11 @@ WHOLE: Mapping[str, Any] = {
     # What clients send is shorter than what the types allow.
     "NewEvent": {"event_id": "ticket-1", "text": _TEXT, "meta": {"channel": "mail"}},
     "NewFeedback": {"event_id": "ticket-1", "label": "refund"},
+    "PartlyAccepted": {
+        "accepted": 1,
+        "ids": ["ticket-1", None],
+        "errors": [{"field": "text", "reason": "invalid_field", "detail": "Expected `str`, got `int` - at `$.text`", "index": 1}],
+    },
     "Change": {"by": "ann", "why": "better on refunds"},
     "Rollback": {"by": "ann", "why": "refunds are wrong since noon"},
     "Split": {"by": "ann", "why": "to compare", "share": 0.1},
@@ -100,6 +108,7 @@ WHOLE: Mapping[str, Any] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
+    "Idempotency-Key": None,
     "bins": 10,
     "command_id": "0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",
     "cursor": None,

@@ -19,6 +19,7 @@ from api.review.queue import ReviewQueue
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
 from store.claims import Claims
 from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
@@ -38,6 +39,7 @@ class Services:
     readiness: Readiness
     feed: ModelFeed
     recent: RecentIndex
+    alarms: AlarmFeed
     replicas: Mapping[str, LiveReplica]
     claims: Claims
     review: Mapping[str, ReviewQueue]

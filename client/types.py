@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.records import Alarm, Drift, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
+from schemas.drift import Drift
+from schemas.records import Alarm, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
 
 Granularity = Literal["minute", "hour", "day", "total"]
 
@@ -26,7 +27,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     logit: float
     model: ModelVersion
     same_model: bool
+    whole_text: bool = True
     contributions: list[Contribution]
+    left_out: int = 0
+    left_out_value: float = 0.0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +128,11 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     start: int | None
     end: int | None
     items: list[TrendingItem]
-    late: int
     total: int
+    total_before: int = 0
+    missed: int = 0
+    late: int
+    lost: int = 0
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +181,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     truth: str
     label: str
-    count: int
+    count: float
 
 
 class Confusion(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,8 +189,9 @@ class Confusion(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
     labels: list[str]
-    other: int
+    other: float
     cells: list[Cell]
 
 
@@ -202,6 +210,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
+    window_size: int | None = None
     labels: int
     ece: float | None
     bins: list[CalibrationBin]
@@ -224,10 +234,11 @@ class Tasks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Classes(msgspec.Struct, frozen=True, kw_only=True):
-    """The classes that the serving model knows, sorted."""
+    """The classes that the serving model knows, sorted; `stale_since` is None while the model log is followed."""
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
     classes: list[str]
 
 
@@ -237,6 +248,7 @@ class Classified(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None
     confidence: float
     proba: dict[str, float]
+    model: ModelVersion | None = None
     explanation: Explanation | None = None
 
 
@@ -245,6 +257,7 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
     results: list[Classified]
 
 
