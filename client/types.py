@@ -227,6 +227,15 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[Alarm]
 
 
+class Tasks(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that there are, the one that is meant where none is named, and where events and labels can be sent without the API."""
+
+    tasks: list[str]
+    default: str
+    kafka: str
+    topics: dict[str, str]
+
+
 class Classes(msgspec.Struct, frozen=True, kw_only=True):
     """The classes that the serving model knows, sorted; `stale_since` is None while the model log is followed."""
 
