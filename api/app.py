@@ -9,11 +9,15 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from api import health, models, problems, reading, writing
+from api.access import me
+from api.access.gate import Access
+from api.access.install import install
 from api.openapi import describe
 from api.publisher import Publisher
 from api.readiness import Readiness
 from api.sent import Sent
 from api.services import Services
+from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
@@ -23,17 +27,21 @@ from store.releases import ReleaseFolder
 
 _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of text that is classified and never stops being learned from."
 
+_LOOPBACK = ApiSettings()
 
-def create_app(settings: Settings) -> FastAPI:
+
+def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     """Return the application. Once it serves it follows the model log; else it connects with the first request that needs Kafka or Redis.
 
     Raises:
         RedisUnavailable: if `settings.redis` is no URL of a Redis.
+        KeyFileError: if there is a key file that cannot be used.
     """
     client = connect_redis(settings.redis)
     reader = RedisReader(client, topic_prefix=settings.topic_prefix)
     publisher = Publisher(settings.kafka)
     feed = ModelFeed(settings)
+    access = Access(api)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,9 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
         title="Millrace", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader), feed, releases, Sent())
+    app.state.services = Services(settings, reader, publisher, Readiness(settings, reader, watched=access.watched), feed, releases, Sent())
     problems.install(app)
-    for routes in (reading, models, writing, health):
+    install(app, access)
+    for routes in (reading, models, writing, me, health):
         app.include_router(routes.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

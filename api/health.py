@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
-from api.docs_page import PAGE
+from api.access.browsers import page_policy
+from api.docs_page import PAGE, SCRIPT_HASH
 from api.services import Has, answers, json
 from api.views import PartView, ReadyView
 
@@ -28,4 +29,4 @@ def readyz(has: Has) -> Response:
 @router.get("/docs", include_in_schema=False)
 def docs() -> HTMLResponse:
     """Return the documentation as a page that needs nothing from elsewhere."""
-    return HTMLResponse(PAGE)
+    return HTMLResponse(PAGE, headers={"Content-Security-Policy": page_policy(SCRIPT_HASH)})

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import asked
+from api.access.guard import needs
 from api.ids import new_id
 from api.incoming import Outgoing
 from api.model_views import (
@@ -43,7 +44,7 @@ LONGEST_WAIT_S = 60
 _LOOK_S = 0.05
 _COMMANDS = "/v1/models/commands/"
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=needs("read", change="admin"))
 
 LineId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="name of a line")]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="wait so many seconds for the learner's answer")]

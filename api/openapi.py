@@ -10,6 +10,8 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.access.described import describe_access
+from api.access.gate import Access
 from api.services import DESCRIBED
 from schemas.records import Event, Feedback
 
@@ -22,6 +24,8 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
         if not made:
             made.update(get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes))
             made.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
+            access: Access = app.state.access
+            describe_access(made, keys_required=access.keys_required)
         return made
 
     return openapi

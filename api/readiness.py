@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from kafka.errors import KafkaError
@@ -21,11 +21,23 @@ JOBS = ("classify", "learn", "publish")
 
 
 class Readiness:
-    """Knows what is ready. Safe to use from several threads."""
+    """Knows what is ready. Safe to use from several threads.
 
-    def __init__(self, settings: Settings, reader: RedisReader, *, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        watched: parts that say themselves what is wrong with them (None: nothing). Like the jobs they are reported, and do not decide.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reader: RedisReader,
+        *,
+        watched: Mapping[str, Callable[[], str | None]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._reader = reader
+        self._watched = watched or {}
         self._clock = clock
         self._lock = threading.Lock()
         self._asked = float("-inf")
@@ -44,6 +56,9 @@ class Readiness:
         ready = all(part.ready for part in parts.values())
         if parts["redis"].ready:
             parts |= {job: self._job(job) for job in JOBS}
+        for name, trouble in self._watched.items():
+            said = trouble()
+            parts[name] = PartView(ready=said is None, detail=said or "in order")
         return ReadyView(ready=ready, parts=parts)
 
     def _kafka(self) -> PartView:

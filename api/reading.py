@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.access.guard import needs
 from api.problems import Problem
 from api.services import Has, Task, answers, invalid, json
 from api.views import (
@@ -25,7 +26,7 @@ from api.views import (
 from store.cursor import Cursor, InvalidCursor
 from store.keys import Granularity
 
-router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
 
 EventId = Annotated[str, Path(min_length=1, max_length=256)]
 

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from api import incoming
+from api.access.guard import needs
 from api.ids import new_id
 from api.incoming import BODY_MAX_BYTES, ITEMS_MAX, Outgoing
 from api.problems import FieldError, Problem
@@ -21,7 +22,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.connect import KafkaUnavailable
 
-router = APIRouter(prefix="/v1", tags=["write"])
+router = APIRouter(prefix="/v1", tags=["write"], dependencies=needs("write"))
 
 Parse = Callable[[bytes, Settings, Callable[[], str]], list[Outgoing]]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.api_settings import API_PREFIX, ApiSettings
 from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings
 from schemas.settings import PREFIX, Settings
 from schemas.topics import Topic, TopicSpec, topic_specs
@@ -73,6 +74,12 @@ def settings_page() -> str:
             "Read once, at start, from environment variables; lists are comma-separated. All that is wrong is reported at once.",
             "",
             *_settings_table(Settings, PREFIX),
+            "",
+            "## The API",
+            "",
+            "Read by `python -m api` and `millrace up` ([access.md](access.md)).",
+            "",
+            *_settings_table(ApiSettings, API_PREFIX),
             "",
             "## The refresh",
             "",

@@ -142,7 +142,9 @@ def read_prefixed(environment: Mapping[str, str], kind: type[S], prefix: str) ->
 
 
 def _convert(text: str, field: msgspec.structs.FieldInfo) -> object:
-    raw: object = [part.strip() for part in text.split(",")] if isinstance(field.default, tuple) else text
+    raw: object = text
+    if isinstance(field.default, tuple):
+        raw = [part.strip() for part in text.split(",")] if text.strip() else []
     return msgspec.convert(raw, field.type, strict=False)
 
 

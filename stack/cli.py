@@ -20,6 +20,7 @@ from stack import (
     evaluate,
     import_labels,
     job_command,
+    keys_command,
     model_files,
     models_command,
     refresh_command,
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_parser(commands)
     dead_letters.add_parser(commands)
     models_command.add_parser(commands)
+    keys_command.add_parser(commands)
     return parser
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from stack import kafka, redis
 from stack.flink import SLOTS, flink_part_pair, link_client
@@ -146,17 +148,19 @@ class Parts:
 def api_part(plan: StackPlan) -> Part:
     """Return the API, not started."""
     port, log = plan.ports["api"], plan.folder.log("api")
-    command = [sys.executable, "-m", "api", "--host", LOOPBACK, "--port", str(port)]
-    variables = {**plan.settings, **_python_environment()}
-    return Part("api", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}", environment=variables)
+    command = [sys.executable, "-m", "api", "--port", str(port)]
+    variables = {**plan.settings, **plan.api, **_python_environment()}
+    url = plan.api_url
+    return Part("api", lambda: command, lambda: _alive(url), log, port, url=url, environment=variables)
 
 
 def refresh_part(plan: StackPlan) -> Part:
     """Return the refresh worker, not started."""
     port, log = plan.ports["refresh"], plan.folder.log("refresh")
     command = [sys.executable, "-m", "batch_model.worker", "--port", str(port)]
+    url = f"http://{LOOPBACK}:{port}"
     variables = {**plan.settings, **(plan.refresh or {}), **_python_environment()}
-    return Part("refresh", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}/metrics", environment=variables)
+    return Part("refresh", lambda: command, lambda: _alive(url), log, port, url=f"{url}/metrics", environment=variables)
 
 
 def worker_note(plan: StackPlan) -> str | None:
@@ -173,10 +177,17 @@ def _python_environment() -> dict[str, str]:
     return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
 
 
-def _alive(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+def _alive(url: str) -> bool:
+    parts = urlsplit(url)
+    host, port = parts.hostname or LOOPBACK, parts.port
+    if parts.scheme == "https":
+        # It is our own process, asked whether it lives, and told nothing: its certificate need not name the loopback.
+        unchecked = ssl._create_unverified_context()  # noqa: S323, SLF001 - as said above; the standard library has no public way
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, port, timeout=2, context=unchecked)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={"Host": "localhost"})
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False

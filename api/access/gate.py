@@ -1,0 +1,149 @@
+"""The gate in front of all routes: names and origins, whose key it is. Every answer leaves through it with its security headers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.access.browsers import SAFE_METHODS, check_host, check_origin, security_headers
+from api.access.key_ring import KeyRing
+from api.access.roles import ROLES, Caller, expand
+from api.problems import Problem, answer
+from schemas.api_settings import ApiSettings
+
+OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
+OPEN_BELOW = "/assets/"
+"""What needs no key: whether it lives, what it is, and the pages, which hold no data and ask for it with their user's key."""
+_CHALLENGE = 'Bearer realm="millrace"'
+_EVERYTHING = frozenset(ROLES)
+
+
+class Access:
+    """Who may ask: made once for the application.
+
+    Raises:
+        KeyFileError: if there is a key file that cannot be used.
+    """
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
+        self.keys = KeyRing(Path(settings.keys)) if settings.keys else None
+
+    @property
+    def watched(self) -> dict[str, Callable[[], str | None]]:
+        """What `/readyz` shows: the name of each part, and what says what is wrong with it."""
+        return {} if self.keys is None else {"keys": self.keys.look}
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether a request must bring a key."""
+        return self.keys is not None
+
+    def caller(self, headers: Mapping[str, str], address: str) -> Caller | None:
+        """Return who sends a request; None if it brings no key where one is needed.
+
+        Raises:
+            Problem: if the key is none that is valid now.
+        """
+        if self.keys is None:
+            return Caller(None, _EVERYTHING, address)
+        self.keys.refresh()
+        presented = _presented(headers)
+        if presented is None:
+            return None
+        key = self.keys.owner(presented, time.time_ns() // 1_000_000)
+        if key is None:
+            raise _unauthorized("the API key is not known here, or not valid any more", f'{_CHALLENGE}, error="invalid_token"')
+        return Caller(key.name, expand(key.roles), address, key.requests_per_s)
+
+    def checked(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
+        """Return who sends a request that may reach the routes.
+
+        Raises:
+            Problem: if it may not.
+        """
+        host = headers.get("host", "")
+        if self.keys is None or self.settings.hosts:
+            # Without a list and with keys any name will do: a page from elsewhere has no key.
+            check_host(host, self.settings.hosts)
+        if scope["method"] not in SAFE_METHODS:
+            check_origin(headers.get("origin"), host, self.settings.origins)
+        client = scope.get("client")
+        address = str(client[0]) if client else ""
+        if is_open(scope["path"]):
+            return Caller(None, frozenset(), address)
+        caller = self.caller(headers, address)
+        if caller is None:
+            raise _unauthorized("this needs an API key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`", _CHALLENGE)
+        return caller
+
+
+class Gate:
+    """The gate, as ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through to the routes, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _with_security_headers(send, scope["path"])
+        try:
+            caller = self._access.checked(scope, _wanted(scope))
+        except Problem as problem:
+            await answer(problem)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+def is_open(path: str) -> bool:
+    """Whether a path needs no key."""
+    return path in OPEN or path.startswith(OPEN_BELOW)
+
+
+_WANTED = (b"host", b"origin", b"authorization", b"x-api-key")
+
+
+def _wanted(scope: Scope) -> dict[str, str]:
+    """Return the headers that decide. One that comes twice is joined, and so is no name, origin or key any more."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if name in _WANTED:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _presented(headers: Mapping[str, str]) -> str | None:
+    """Return the key that a request brings."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    return headers.get("x-api-key")
+
+
+def _unauthorized(detail: str, challenge: str) -> Problem:
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _with_security_headers(send: Send, path: str) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            present = {name.lower(): value for name, value in headers}
+            added = security_headers(present.get(b"content-type", b"").decode("latin-1"))
+            if path.startswith("/v1/"):
+                added = {**added, "cache-control": "no-store"}
+            headers += [(name.encode(), value.encode()) for name, value in added.items() if name.encode() not in present]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending
