@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from api import incoming
 from api.access.guard import needs
+from api.access.limits import spend
 from api.ids import new_id
 from api.incoming import BODY_MAX_BYTES, ITEMS_MAX, Outgoing
 from api.problems import FieldError, Problem
@@ -39,7 +40,7 @@ async def events(request: Request, has: Has) -> Response:
 
     All are accepted or none, except where an answer 413 or 503 says otherwise: sending them again with their ids is harmless.
     """
-    return await run_in_threadpool(_send, has, Topic.EVENTS, incoming.events, await read_body(request))
+    return await run_in_threadpool(_send, request, has, Topic.EVENTS, incoming.events, await read_body(request))
 
 
 @router.post("/feedback", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewFeedback"))
@@ -49,7 +50,7 @@ async def feedback(request: Request, has: Has) -> Response:
     A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
-    return await run_in_threadpool(_send, has, Topic.FEEDBACK, incoming.feedback, await read_body(request))
+    return await run_in_threadpool(_send, request, has, Topic.FEEDBACK, incoming.feedback, await read_body(request))
 
 
 async def read_body(request: Request) -> bytes:
@@ -78,8 +79,9 @@ def body_too_large() -> Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than 8 MiB: send fewer records at once", errors=[error])
 
 
-def _send(has: Services, topic: Topic, parse: Parse, body: bytes) -> Response:
+def _send(request: Request, has: Services, topic: Topic, parse: Parse, body: bytes) -> Response:
     records = parse(body, has.settings, new_id)
+    spend(request, len(records))
     ids = [record.id for record in records]
     try:
         has.publisher.publish(has.settings.topic_prefix + topic, records)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.browsers import SAFE_METHODS, check_host, check_origin, security_headers
 from api.access.key_ring import KeyRing
+from api.access.limits import Limits
 from api.access.roles import ROLES, Caller, expand
 from api.problems import Problem, answer
 from schemas.api_settings import ApiSettings
@@ -18,6 +19,8 @@ from schemas.api_settings import ApiSettings
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_BELOW = "/assets/"
 """What needs no key: whether it lives, what it is, and the pages, which hold no data and ask for it with their user's key."""
+UNCOUNTED = frozenset({"/healthz", "/readyz"})
+"""What is asked to find out whether it lives gets its answer, whatever else comes from there."""
 _CHALLENGE = 'Bearer realm="millrace"'
 _EVERYTHING = frozenset(ROLES)
 
@@ -31,6 +34,7 @@ class Access:
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
+        self.limits = Limits(settings.requests_per_s, settings.items_per_s)
         self.keys = KeyRing(Path(settings.keys)) if settings.keys else None
 
     @property
@@ -43,18 +47,18 @@ class Access:
         """Whether a request must bring a key."""
         return self.keys is not None
 
-    def caller(self, headers: Mapping[str, str], address: str) -> Caller | None:
-        """Return who sends a request; None if it brings no key where one is needed.
+    def caller(self, headers: Mapping[str, str], address: str) -> Caller:
+        """Return who sends a request.
 
         Raises:
-            Problem: if the key is none that is valid now.
+            Problem: if it brings no key where one is needed, or one that is not valid now.
         """
         if self.keys is None:
             return Caller(None, _EVERYTHING, address)
         self.keys.refresh()
         presented = _presented(headers)
         if presented is None:
-            return None
+            raise _unauthorized("this needs an API key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`", _CHALLENGE)
         key = self.keys.owner(presented, time.time_ns() // 1_000_000)
         if key is None:
             raise _unauthorized("the API key is not known here, or not valid any more", f'{_CHALLENGE}, error="invalid_token"')
@@ -73,12 +77,15 @@ class Access:
         if scope["method"] not in SAFE_METHODS:
             check_origin(headers.get("origin"), host, self.settings.origins)
         client = scope.get("client")
-        address = str(client[0]) if client else ""
-        if is_open(scope["path"]):
-            return Caller(None, frozenset(), address)
-        caller = self.caller(headers, address)
-        if caller is None:
-            raise _unauthorized("this needs an API key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`", _CHALLENGE)
+        stranger = Caller(None, frozenset(), str(client[0]) if client else "")
+        if scope["path"] in UNCOUNTED:
+            return stranger
+        try:
+            caller = stranger if is_open(scope["path"]) else self.caller(headers, stranger.address)
+        except Problem:
+            self.limits.take_request(stranger)
+            raise
+        self.limits.take_request(caller)
         return caller
 
 

@@ -259,3 +259,21 @@ def test_all_that_is_wrong_at_the_start_is_one_message(tmp_path: Path, capsys: p
     [keyless, half] = capsys.readouterr().err.splitlines()
     assert "millrace keys create" in keyless
     assert "belong together" in half
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_back_and_disturbs_no_other(serve: Serve, keys: Keys) -> None:
+    with serve(NOWHERE, ApiSettings(keys=str(keys.path), requests_per_s=1, items_per_s=1)) as client:
+        answers = [client.get("/v1/me", headers=keys.bearer("read")) for _ in range(15)]
+        assert [answer.status_code for answer in answers].count(200) in (10, 11)
+        body = problem(answers[-1], 429)
+        assert "key reader" in body["detail"]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
+        assert client.get("/v1/me", headers=keys.bearer("write")).status_code == 200
+        strangers = [client.get("/v1/me", headers={"X-API-Key": "wrong"}).status_code for _ in range(15)]
+        assert (strangers[0], strangers[-1]) == (401, 429)
+        assert all(client.get("/healthz").status_code == 200 for _ in range(15))
+        assert client.get("/v1/me", headers=keys.bearer("write")).status_code == 200
+        problem(client.post("/v1/events", json=[{"text": "a"}] * 11, headers=keys.bearer("admin")), 413)
+        assert client.post("/v1/events", json=[{"text": "a"}] * 9, headers=keys.bearer("admin")).status_code == 503
+        limited = client.post("/v1/feedback", json=[{"event_id": "a", "label": "b"}] * 9, headers=keys.bearer("admin"))
+        assert "records" in problem(limited, 429)["detail"]
