@@ -55,7 +55,7 @@ format: setup ## Format the code and mend what the linter can
 bench: setup-refresh ## Measure side by side, see benchmarks/
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: setup ## Generate docs/schemas, docs/topics.md and docs/settings.md from the code
+docs: setup ## Generate docs/schemas, docs/topics.md, docs/settings.md and docs/metrics.md from the code
 	@$(BIN)/python -m schemas.json_schema docs/schemas
 
 lock: setup ## Resolve the locks again (UPGRADE=1: to the newest versions)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -14,12 +16,11 @@ import uvicorn
 from api.access.key_file import KeyFileError
 from api.access.start import listening, troubles
 from api.app import create_app
+from api.server import allow_connections, server_config
 from schemas.api_settings import ApiSettings, read_api_settings
 from schemas.settings import SettingsError, read_settings
 from store.connect import RedisUnavailable
-
-GRACE_S = 20
-"""How long requests in progress may take when the server is told to stop."""
+from store.logs import log_as_json
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument("--host", help=f"address to listen on (default: MILLRACE_API_HOST, or {ApiSettings().host})")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--log-file", type=Path, help="log to this file, which is rotated, instead of stderr")
     options = parser.parse_args(arguments)
     wrong: list[str] = []
     settings = _read(wrong, lambda: read_settings(environment))
@@ -44,7 +46,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     except (RedisUnavailable, KeyFileError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    uvicorn.run(app, port=options.port, timeout_graceful_shutdown=GRACE_S, access_log=False, **listening(api))
+    log_as_json(settings.application, file=options.log_file)
+    allow_connections()
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(server_config(app, api.host, options.port, log_config=None, **listening(api))).run()
     return 0
 
 

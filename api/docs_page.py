@@ -32,11 +32,8 @@ PAGE = """<!doctype html>
 <section></section>
 <script>
 "use strict";
-const examples = {
-  "/v1/events": '{"text": "where is my order #42?"}',
-  "/v1/feedback": '{"event_id": "…", "label": "delivery"}',
-  "/v1/models/{line}/split": '{"by": "…", "why": "…", "share": 0.1}',
-};
+const first = (holder) => Object.values((holder || {}).examples || {}).map((example) => example.value)[0];
+const text = (value) => typeof value === "string" ? value : JSON.stringify(value, null, 2);
 const make = (tag, text, parent, set = {}) => {
   const node = Object.assign(document.createElement(tag), set);
   if (text !== null) node.textContent = text;
@@ -54,11 +51,12 @@ const show = (path, verb, operation) => {
     const row = make("label", parameter.name + " ", form);
     const input = make("input", null, row, { name: parameter.name, required: parameter.required });
     const kind = parameter.schema;
-    input.placeholder = kind.default ?? (kind.enum || []).join(" | ");
+    input.placeholder = first(parameter) ?? kind.default ?? (kind.enum || []).join(" | ");
     make("span", " " + (parameter.description || ""), row);
     return { parameter, input };
   });
-  const body = operation.requestBody ? make("textarea", examples[path] || '{"by": "…", "why": "…"}', form, { rows: 4 }) : null;
+  const [taken] = operation.requestBody ? Object.values(operation.requestBody.content) : [];
+  const body = taken ? make("textarea", text(first(taken) ?? {}), form, { rows: 6 }) : null;
   make("button", "Send", form);
   const result = make("pre", null, box, { hidden: true });
   form.addEventListener("submit", async (submitted) => {
@@ -84,7 +82,14 @@ const show = (path, verb, operation) => {
   });
   make("p", "Answers:", box);
   const list = make("ul", null, box);
-  for (const [status, answer] of Object.entries(operation.responses)) make("li", `${status}: ${answer.description}`, list);
+  for (const [status, answer] of Object.entries(operation.responses)) {
+    const item = make("li", `${status}: ${answer.description}`, list);
+    for (const content of Object.values(answer.content || {})) {
+      const sample = make("details", null, item);
+      make("summary", "example", sample);
+      make("pre", text(first(content) ?? ""), sample);
+    }
+  }
 };
 fetch("openapi.json").then((answer) => answer.json()).then((api) => {
   document.getElementById("about").textContent = api.info.description;

@@ -21,11 +21,12 @@ _missing = re.compile(r"missing required field `([^`]+)`")
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A record to send: the id told to the client, the key and the value."""
+    """A record to send: the id told to the client, the key, the value, and headers of its own."""
 
     id: str
     key: bytes
     value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def events(body: bytes, settings: Settings, new_id: Callable[[], str]) -> list[Outgoing]:

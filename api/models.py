@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import asked
 from api.access.guard import needs
+from api.bodies import read_body
 from api.ids import new_id
 from api.incoming import Outgoing
 from api.model_views import (
@@ -29,7 +30,6 @@ from api.model_views import (
 )
 from api.problems import Problem
 from api.services import Has, Services, Task, answers, invalid, json, takes
-from api.writing import read_body
 from schemas.log import AnyChange, Command, RefusalEntry
 from schemas.manifest import Manifest
 from schemas.parsing import encode
@@ -127,7 +127,7 @@ async def drop(request: Request, has: Has, task: Task, line: LineId, wait_s: Wai
 async def _ask(
     has: Services, task: str, do: Do, line: str | None, wanted: asked.Change, wait_s: float, *, share: float | None = None
 ) -> Response:
-    command = await run_in_threadpool(_send, has, task, do, line, wanted, share)
+    command = await to_thread.run_sync(_send, has, task, do, line, wanted, share, limiter=has.writers)
     # No thread is held while the learner thinks: the feed brings the answer, and it is looked for here.
     until = time.monotonic() + wait_s
     # The feed is a thread and knows no event loop, so it cannot wake this one.

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.asked_by import CURRENT
 from store.connect import KafkaUnavailable, RedisUnavailable
 from store.model_feed import NotReadYet
 
@@ -26,13 +27,14 @@ class FieldError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of an error; `type` is left out, which means `about:blank` (RFC 9457, 4.2.1)."""
+    """The body of an error; `type` is left out, which means `about:blank` (RFC 9457, 4.2.1). The log knows the request by its id."""
 
     title: str
     status: int
     detail: str
     errors: list[FieldError] = []
     ids: list[str] = []
+    request_id: str | None = None
 
 
 class Problem(Exception):
@@ -66,7 +68,11 @@ class Problem(Exception):
 def answer(problem: Problem) -> Response:
     """Return the response for a problem."""
     status = problem.status
-    body = ProblemBody(title=status.phrase, status=status, detail=problem.detail, errors=problem.errors, ids=problem.ids)
+    by = CURRENT.get()
+    body = ProblemBody(
+        title=status.phrase, status=status, detail=problem.detail, errors=problem.errors, ids=problem.ids,
+        request_id=by.request_id if by else None,
+    )  # fmt: skip
     headers = {"Retry-After": "5"} | problem.headers if status is HTTPStatus.SERVICE_UNAVAILABLE else problem.headers
     return Response(msgspec.json.encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
+from api.asked_by import kafka_headers
 from api.incoming import Outgoing
 from store.connect import KAFKA_REQUEST_MS, connect_producer, kafka_unavailable
 
@@ -25,15 +26,21 @@ class RecordTooLarge(Exception):
 
 
 class Publisher:
-    """Sends records and waits until all replicas have them. Safe to use from several threads."""
+    """Sends records and waits until all replicas have them. Safe to use from several threads.
 
-    def __init__(self, kafka: str) -> None:
+    Args:
+        kafka: bootstrap servers.
+        written: called with the topic and how many records of it Kafka has.
+    """
+
+    def __init__(self, kafka: str, written: Callable[[str, int], None] = lambda _topic, _records: None) -> None:
         self._kafka = kafka
+        self._written = written
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
 
     def publish(self, topic: str, records: Sequence[Outgoing]) -> None:
-        """Write the records, in order.
+        """Write the records, in order; their headers name the trace of the request that is being answered.
 
         Raises:
             KafkaUnavailable: if that fails; some may be written then.
@@ -49,12 +56,14 @@ class Publisher:
         except KafkaError as error:
             self._drop(producer)
             raise kafka_unavailable(self._kafka, f"{type(error).__name__}: {error}; topic {topic}") from error
+        self._written(topic, len(records))
 
     def _send(self, producer: KafkaProducer, topic: str, records: Sequence[Outgoing]) -> list[FutureRecordMetadata]:
         futures: list[FutureRecordMetadata] = []
+        headers = kafka_headers()
         for index, record in enumerate(records):
             try:
-                futures.append(producer.send(topic, record.value, key=record.key))
+                futures.append(producer.send(topic, record.value, key=record.key, headers=[*headers, *record.headers]))
             except _TOO_LARGE as error:
                 raise RecordTooLarge(index, len(record.value)) from error
         return futures

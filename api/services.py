@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
+from anyio import CapacityLimiter
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from api.measures import Measures
 from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
 from api.readiness import Readiness
@@ -23,7 +25,7 @@ from store.releases import ReleaseFolder
 
 @dataclass(frozen=True)
 class Services:
-    """Made once for the application."""
+    """Made once for the application; `writers` bounds the threads that wait for Kafka, so that those who read have some left."""
 
     settings: Settings
     reader: RedisReader
@@ -32,6 +34,8 @@ class Services:
     feed: ModelFeed
     releases: ReleaseFolder
     sent: Sent
+    measures: Measures
+    writers: CapacityLimiter
 
 
 def services(request: Request) -> Services:
@@ -79,14 +83,15 @@ DESCRIBED: set[type[msgspec.Struct]] = {ProblemBody}
 def answers(view: type[msgspec.Struct], *errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
     """Describe a route's answers for OpenAPI; the schemas come from `api.openapi`."""
     DESCRIBED.add(view)
-    described: dict[int | str, dict[str, Any]] = {status: _described(view.__name__, "application/json", view.__doc__ or "")}
+    found: dict[int | str, dict[str, Any]] = {status: described(view.__name__, "application/json", view.__doc__ or "")}
     for error in errors:
-        described[error] = _described("ProblemBody", MEDIA_TYPE, _ERRORS[error])
-    return described
+        found[error] = described("ProblemBody", MEDIA_TYPE, ERRORS[error])
+    return found
 
 
-_ERRORS: Mapping[int, str] = {
+ERRORS: Mapping[int, str] = {
     400: "The body is no JSON.",
+    408: "The body did not come in time.",
     404: "There is no such thing (any more); `detail` says what was looked for.",
     409: "The learner refused it; `detail` says why.",
     413: "The body, or a record, is too large.",
@@ -103,6 +108,7 @@ def takes(*kinds: type[msgspec.Struct]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def _described(schema: str, media_type: str, text: str) -> dict[str, Any]:
+def described(schema: str, media_type: str, text: str) -> dict[str, Any]:
+    """Describe an answer by the name of its schema and what it says."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"description": text.split("\n", maxsplit=1)[0], "content": content}

@@ -117,14 +117,18 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a part is ready (null: not known), and why not."""
+    """Whether a part is ready (null: not known), and why not.
+
+    `since` (epoch ms): since when it is ready; if it is not, until when it was, as far as is known. Of a job: its last sign of life.
+    """
 
     ready: bool | None
     detail: str
+    since: int | None
 
 
 class ReadyView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the API can serve, and each part. Jobs are reported; they do not decide."""
+    """Whether the API can serve, and each part. Kafka and Redis decide; the jobs, and how far the model log is read, are reported."""
 
     ready: bool
     parts: dict[str, PartView]

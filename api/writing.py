@@ -6,15 +6,15 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from api import incoming
 from api.access.guard import needs
 from api.access.limits import spend
+from api.bodies import read_body
 from api.ids import new_id
-from api.incoming import BODY_MAX_BYTES, ITEMS_MAX, Outgoing
+from api.incoming import ITEMS_MAX, Outgoing
 from api.problems import FieldError, Problem
 from api.publisher import RecordTooLarge
 from api.services import Has, Services, answers, json
@@ -40,7 +40,7 @@ async def events(request: Request, has: Has) -> Response:
 
     All are accepted or none, except where an answer 413 or 503 says otherwise: sending them again with their ids is harmless.
     """
-    return await run_in_threadpool(_send, request, has, Topic.EVENTS, incoming.events, await read_body(request))
+    return await to_thread.run_sync(_send, request, has, Topic.EVENTS, incoming.events, await read_body(request), limiter=has.writers)
 
 
 @router.post("/feedback", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewFeedback"))
@@ -50,33 +50,7 @@ async def feedback(request: Request, has: Has) -> Response:
     A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
-    return await run_in_threadpool(_send, request, has, Topic.FEEDBACK, incoming.feedback, await read_body(request))
-
-
-async def read_body(request: Request) -> bytes:
-    """Return the body.
-
-    Raises:
-        Problem: as soon as it is known to be too large, or if the client leaves.
-    """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > BODY_MAX_BYTES:
-        raise body_too_large()
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MAX_BYTES:
-                raise body_too_large()
-    except ClientDisconnect as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the client left before the body was complete; nothing was accepted") from error
-    return bytes(body)
-
-
-def body_too_large() -> Problem:
-    """Return the problem for a body beyond the limit."""
-    error = FieldError(field="body", reason="too_large", detail=f"at most {BODY_MAX_BYTES} bytes")
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than 8 MiB: send fewer records at once", errors=[error])
+    return await to_thread.run_sync(_send, request, has, Topic.FEEDBACK, incoming.feedback, await read_body(request), limiter=has.writers)
 
 
 def _send(request: Request, has: Services, topic: Topic, parse: Parse, body: bytes) -> Response:

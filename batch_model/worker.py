@@ -30,6 +30,7 @@ from schemas.worker_settings import WorkerSettings, read_worker_settings
 from store.artifacts import ArtifactFolder
 from store.connect import KafkaUnavailable
 from store.file_lock import FileLock
+from store.logs import log_as_json
 from store.releases import ReleaseFolder
 
 log = logging.getLogger("worker")
@@ -225,10 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m batch_model.worker", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="port of the metrics on the loopback (default: any free one)")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.ERROR)
     try:
         settings, worker, refresh = read_settings(os.environ), read_worker_settings(os.environ), read_refresh_settings(os.environ)
+        log_as_json(settings.application)
         folder = refresh_root(settings, refresh)
         folder.mkdir(parents=True, exist_ok=True)
         metrics = Metrics()

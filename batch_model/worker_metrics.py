@@ -1,6 +1,6 @@
 """What the refresh worker measures, and a small server that shows it to Prometheus, on loopback only.
 
-The text format (version 0.0.4) is a few lines; no lock has a client library for it, and one is not worth a dependency for gauges.
+The text format (version 0.0.4) is a few lines; a client library is not worth its memory in a process that shows a dozen gauges.
 """
 
 from __future__ import annotations
@@ -8,27 +8,15 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
+
+from schemas.metrics import REFRESH, Kind, metric
 
 LOOPBACK: Final = "127.0.0.1"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-NAMES: Final[dict[str, tuple[Literal["gauge", "counter"], str]]] = {
-    # Labels of every metric: task; further ones as said. Times are seconds since 1970, as Prometheus wants them.
-    "millrace_refresh_runs_total": ("counter", "Refreshes that ended; `outcome` is done or failed, `trigger` what began them."),
-    "millrace_refresh_running": ("gauge", "1 while a refresh runs."),
-    "millrace_refresh_seconds": ("gauge", "How long the last refresh took."),
-    "millrace_refresh_last_done_timestamp_seconds": ("gauge", "When the last refresh that did not fail ended."),
-    "millrace_refresh_failures_in_a_row": ("gauge", "Refreshes that failed since the last one that did not."),
-    "millrace_refresh_new_labels": ("gauge", "Labels in the model log that no refresh has seen."),
-    "millrace_last_label_timestamp_seconds": ("gauge", "When the last label was learned."),
-    "millrace_window_accuracy": ("gauge", "Accuracy of the served predictions over the sliding window."),
-    "millrace_drift_alarms_total": ("counter", "Drift alarms so far."),
-    "millrace_alert": ("gauge", "1 while an alert is raised; `alert` is refresh_failed, labels_stale or refresh_stale."),
-    "millrace_alerts_sent_total": ("counter", "Messages to the webhook; `outcome` is sent, or given_up after all tries."),
-    "millrace_worker_up": ("gauge", "1 if Kafka answered when it was last asked."),
-}
-"""Every metric: kind and meaning. The one place that knows them."""
+NAMES: Final[dict[str, tuple[Kind, str]]] = {known.name: (known.kind, known.help) for known in REFRESH}
+"""Every metric: kind and meaning, from the one list of all."""
 
 
 class Metrics:
@@ -40,7 +28,7 @@ class Metrics:
 
     def set(self, name: str, value: float | None, **labels: str) -> None:
         """Set a gauge, or a counter that is counted elsewhere."""
-        key = tuple(sorted(labels.items()))
+        key = _key(name, labels)
         with self._lock:
             if value is None:
                 self._values[name].pop(key, None)
@@ -49,7 +37,7 @@ class Metrics:
 
     def add(self, name: str, **labels: str) -> None:
         """Count one more."""
-        key = tuple(sorted(labels.items()))
+        key = _key(name, labels)
         with self._lock:
             self._values[name][key] = self._values[name].get(key, 0.0) + 1
 
@@ -62,6 +50,13 @@ class Metrics:
                     lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
                     lines += [f"{name}{_labels(key)} {value!r}" for key, value in sorted(values.items())]
         return "\n".join([*lines, ""])
+
+
+def _key(name: str, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return labels as a key; a `KeyError` if the list does not have the name with just these."""
+    if set(metric(REFRESH, name).labels) != set(labels):
+        raise KeyError(f"{name} has the labels {metric(REFRESH, name).labels}")
+    return tuple(sorted(labels.items()))
 
 
 def _labels(labels: tuple[tuple[str, str], ...]) -> str:

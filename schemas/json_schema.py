@@ -1,6 +1,6 @@
 """JSON Schema of the topics' records, and the program that writes it and the reference pages into the documentation.
 
-`python -m schemas.json_schema docs/schemas` writes one schema a topic there, and `topics.md` and `settings.md` into the
+`python -m schemas.json_schema docs/schemas` writes one schema a topic there, and `topics.md`, `settings.md` and `metrics.md` into the
 folder above. The functions are pure; only `main` touches files.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from schemas.log import AnyLogEntry, Command
+from schemas.metrics import metrics_page
 from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
 from schemas.reference import settings_page, topics_page
 from schemas.topics import Topic
@@ -53,7 +54,7 @@ def generated_files() -> dict[str, str]:
     """Return every generated file: its path relative to the folder of the schemas, and its text."""
     schemas = {topic: topic_schema(topic) for topic in Topic}
     files = {f"{topic.value}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for topic, schema in schemas.items()}
-    return {**files, "../topics.md": topics_page(schemas), "../settings.md": settings_page()}
+    return {**files, "../topics.md": topics_page(schemas), "../settings.md": settings_page(), "../metrics.md": metrics_page()}
 
 
 def main(folder: Path) -> None:

@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         kafka: bootstrap servers, `host:port,…`.
         redis: URL of the Redis database.
         artifacts: folder of the snapshots.
+        application: names this installation in the logs.
         tasks: names of the tasks, each an independent model (at most 8).
         topic_prefix: put before every topic's name, so that several installations share a broker.
         topic_partitions: partitions of the high-volume topics when they are created.
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kafka: str = "127.0.0.1:9092"
     redis: str = "redis://127.0.0.1:6379/0"
     artifacts: str = "artifacts"
+    application: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}\\Z")] = "millrace"
     tasks: Annotated[tuple[TaskName, ...], msgspec.Meta(min_length=1, max_length=8)] = (DEFAULT_TASK,)
     topic_prefix: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{0,64}\\Z")] = ""
     topic_partitions: Positive = 4

@@ -28,6 +28,7 @@ from stack.flink_configuration import (
     opened_modules,
     write_configuration,
 )
+from stack.flink_metrics import compiled_loopback, java_options, reporter_options
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.jars import connector_jar, ensure_jars
 from stack.java import COMPILE_LATE, COMPILE_QUICKLY, packaged_java_home
@@ -92,7 +93,7 @@ def flink_part_pair(
     variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars, slots, heap_mib)}
     rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
     jobmanager = _job_manager(folder, ports, logs, variables, rest)
-    return Cluster(jobmanager, _task_manager(folder, logs, variables, rest, heap_mib), variables)
+    return Cluster(jobmanager, _task_manager(folder, ports, logs, variables, rest, heap_mib), variables)
 
 
 def link_client(folder: Path, *, logs: Path, java_home: Path, jars: Path) -> dict[str, str]:
@@ -127,7 +128,7 @@ def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, j
     Raises:
         PartFailed: if one does not come up.
     """
-    ports = FlinkPorts(*free_ports(3))
+    ports = FlinkPorts(*free_ports(5))
     home = java_home or packaged_java_home()
     cluster = flink_part_pair(folder, ports, logs=folder / "logs", java_home=home, jars=ensure_jars(), environment=environment)
     cluster.jobmanager.start()
@@ -144,6 +145,7 @@ def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, j
 def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
     log = logs / "jobmanager.log"
     command = [*_java(folder, log, variables, JM_HEAP_MIB, None, COMPILE_QUICKLY), _JM, "--configDir", variables["FLINK_CONF_DIR"]]
+    command += reporter_options(ports.jobmanager_metrics)
     url = f"http://{LOOPBACK}:{ports.rest}"
     return Part(
         "jobmanager", lambda: command, rest.answers, log, ports.rest, out=log.with_suffix(".out"), url=url, environment=variables,
@@ -151,10 +153,11 @@ def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping
     )  # fmt: skip
 
 
-def _task_manager(folder: Path, logs: Path, variables: Mapping[str, str], rest: FlinkRest, heap_mib: int) -> Part:
+def _task_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping[str, str], rest: FlinkRest, heap_mib: int) -> Part:
     log = logs / "taskmanager.log"
     heap, direct = TM_FRAMEWORK_MIB + heap_mib, TM_FRAMEWORK_MIB + TM_NETWORK_MIB
     fixed = [*_java(folder, log, variables, heap, direct, COMPILE_LATE), _TM, "--configDir", variables["FLINK_CONF_DIR"]]
+    fixed += reporter_options(ports.taskmanager_metrics)
     resource = ""
 
     def command() -> list[str]:
@@ -190,12 +193,13 @@ def _java(
         *compilation,
         "-XX:+ExitOnOutOfMemoryError",
         *opened_modules(),
+        *java_options(),
         f"-Dlog.file={log}",
         f"-Djava.io.tmpdir={folder / 'tmp'}",
         f"-Dlog4j.configurationFile=file:{properties}",
         f"-Dlog4j2.configurationFile=file:{properties}",
         "-cp",
-        ":".join(map(str, jars)),
+        ":".join(map(str, [*jars, compiled_loopback(folder, Path(variables["JAVA_HOME"]))])),
     ]
 
 

@@ -27,11 +27,13 @@ WORKING_FOLDERS = ("tmp", "blob", "work", "rocksdb-logs")
 
 @dataclass(frozen=True)
 class FlinkPorts:
-    """The ports of the JobManager; the TaskManager takes free ones."""
+    """The ports of the JobManager, and those of both for Prometheus (0: none); else the TaskManager takes free ones."""
 
     rest: int
     rpc: int
     blob: int
+    jobmanager_metrics: int = 0
+    taskmanager_metrics: int = 0
 
 
 def distribution() -> Path:

@@ -107,7 +107,10 @@ class Parts:
             self.keepers["jobmanager"] = ExternalKeeper("jobmanager", f"http://{plan.flink}", rest.answers, now)
             yield "jobmanager"
             return
-        ports = FlinkPorts(plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"])
+        ports = FlinkPorts(
+            plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"],
+            plan.ports["jobmanager_metrics"], plan.ports["taskmanager_metrics"],
+        )  # fmt: skip
         settings = plan.read_settings()
         cluster = flink_part_pair(
             folder.flink,
@@ -148,10 +151,12 @@ class Parts:
 def api_part(plan: StackPlan) -> Part:
     """Return the API, not started."""
     port, log = plan.ports["api"], plan.folder.log("api")
-    command = [sys.executable, "-m", "api", "--port", str(port)]
+    command = [sys.executable, "-m", "api", "--port", str(port), "--log-file", str(log)]
     variables = {**plan.settings, **plan.api, **_python_environment()}
     url = plan.api_url
-    return Part("api", lambda: command, lambda: _alive(url), log, port, url=url, environment=variables)
+    return Part(
+        "api", lambda: command, lambda: _alive(url), log, port, out=log.with_suffix(".out"), url=url, environment=variables
+    )  # fmt: skip
 
 
 def refresh_part(plan: StackPlan) -> Part:

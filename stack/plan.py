@@ -29,7 +29,11 @@ from store.connect import without_password
 T = TypeVar("T")
 _API_FILES = ("keys", "tls_certificate", "tls_key")
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - what is compared with them was chosen by the user
-_OURS = {"kafka": ("kafka", "kafka_controller"), "redis": ("redis",), "flink": ("flink_rest", "flink_rpc", "flink_blob")}
+_OURS = {
+    "kafka": ("kafka", "kafka_controller"),
+    "redis": ("redis",),
+    "flink": ("flink_rest", "flink_rpc", "flink_blob", "jobmanager_metrics", "taskmanager_metrics"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,16 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     def flink_rest(self) -> str:
         """`host:port` of the JobManager."""
         return self.flink or f"{LOOPBACK}:{self.ports['flink_rest']}"
+
+
+def metrics_urls(plan: StackPlan) -> dict[str, str]:
+    """Return where Prometheus finds the metrics of the parts that this stack starts."""
+    named = {"api": "api"}
+    if not plan.flink:
+        named |= {"jobmanager": "jobmanager_metrics", "taskmanager": "taskmanager_metrics"}
+    if plan.refresh is not None:
+        named["refresh"] = "refresh"
+    return {part: f"http://{LOOPBACK}:{plan.ports[port]}/metrics" for part, port in named.items()}
 
 
 def make_plan(wish: Wish) -> StackPlan:

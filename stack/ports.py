@@ -10,7 +10,18 @@ from pathlib import Path
 from stack.folders import read_json, write_atomically
 
 LOOPBACK = "127.0.0.1"
-NAMES = ("kafka", "kafka_controller", "redis", "flink_rest", "flink_rpc", "flink_blob", "api", "refresh")
+NAMES = (
+    "kafka",
+    "kafka_controller",
+    "redis",
+    "flink_rest",
+    "flink_rpc",
+    "flink_blob",
+    "jobmanager_metrics",
+    "taskmanager_metrics",
+    "api",
+    "refresh",
+)
 PREFERRED = {"kafka": 9092, "redis": 6379, "flink_rest": 8081, "api": 8000}
 """What a user expects; taken when free, else any free port."""
 

@@ -17,7 +17,7 @@ from store.programs import dying_with_parent
 POLL_S = 0.1
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _TAIL_BYTES = 32 * 1024
-_TROUBLE = ("ERROR", "FATAL", "Error:", "Exception", "error:")
+_TROUBLE = ("ERROR", "FATAL", "Error:", "Exception", "error:", '"level": "error"')
 
 
 @dataclass

@@ -87,12 +87,13 @@ class JobState(msgspec.Struct, kw_only=True):
 
 
 class Addresses(msgspec.Struct, kw_only=True, frozen=True):
-    """Where to reach the parts: bootstrap servers, a URL, `host:port`, and the URL of the API."""
+    """Where to reach the parts: bootstrap servers, a URL, `host:port`, the URL of the API, and the URLs of all metrics by part."""
 
     kafka: str
     redis: str
     flink_rest: str
     api: str
+    metrics: dict[str, str] = {}
 
 
 class StackState(msgspec.Struct, kw_only=True):

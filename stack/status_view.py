@@ -31,6 +31,7 @@ def status_lines(state: StackState, *, now: float) -> list[str]:
     addresses = [
         f"Kafka {state.addresses.kafka}   Redis {without_password(state.addresses.redis)}",
         f"API {state.addresses.api}   API docs {state.addresses.api}/docs",
+        *(["metrics  " + "   ".join(f"{part} {url}" for part, url in state.addresses.metrics.items())] if state.addresses.metrics else []),
     ]
     notes = ["", *state.notes] if state.notes else []
     return [head, *addresses, "", *_table(parts), "", *_table(jobs), *notes, *(["", *errors] if errors else [])]

@@ -30,7 +30,7 @@ from stack.jobs import JOBS, History
 from stack.lock import FolderLock
 from stack.mailbox import JobRequest, reply, take
 from stack.parts import Parts, worker_note
-from stack.plan import StackPlan
+from stack.plan import StackPlan, metrics_urls
 from stack.resume import INHERIT_MS
 from stack.state import Addresses, Condition, Phase, StackState, StateFile
 from stack.submission import SubmissionClient
@@ -59,7 +59,13 @@ class Supervisor:
         self._jobs: dict[str, JobKeeper] = {}
         self._client: SubmissionClient | None = None
         me = psutil.Process(os.getpid())
-        addresses = Addresses(kafka=self._settings.kafka, redis=self._settings.redis, flink_rest=plan.flink_rest, api=plan.api_url)
+        addresses = Addresses(
+            kafka=self._settings.kafka,
+            redis=self._settings.redis,
+            flink_rest=plan.flink_rest,
+            api=plan.api_url,
+            metrics=metrics_urls(plan),
+        )
         self._state = StackState(
             phase=Phase.STARTING, pid=me.pid, process_started=me.create_time(), since=time.time(), data_dir=plan.data_dir,
             addresses=addresses, settings=plan.settings, notes=[f"refresh: {note}"] if (note := worker_note(plan)) else [],

@@ -38,6 +38,8 @@ class Follower:
         self._consumer: KafkaConsumer | None = None
         self._positions: dict[TopicPartition, int] = {}
         self._first_ends: dict[TopicPartition, int] | None = None
+        self.behind = 0
+        """How many records Kafka is known to have that were not taken at the end of the last poll."""
 
     @property
     def caught_up(self) -> bool:
@@ -67,6 +69,7 @@ class Follower:
             if not self.caught_up:
                 # The position also passes the markers that end transactions, which are no records.
                 self._positions.update({part: consumer.position(part) for part in self._positions})
+            self.behind = sum(max(0, (consumer.highwater(part) or 0) - consumer.position(part)) for part in self._positions)
         except KafkaError as error:
             self.close()
             raise kafka_unavailable(self._kafka, error) from error

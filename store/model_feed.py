@@ -146,6 +146,15 @@ class TaskLogs:
                 self.tasks[task].take(found)
 
 
+class FeedState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the log is read: whether once to its end, how many records are known and not read, the last seq by task; in words."""
+
+    is_read: bool
+    behind: int
+    seqs: dict[str, int]
+    detail: str
+
+
 class ModelFeed:
     """Follows the model log in a thread of its own, so that nobody who asks has to wait for Kafka. Safe to use from several threads."""
 
@@ -185,10 +194,20 @@ class ModelFeed:
             found = (log_.answer_to(command_id) for log_ in self._logs.tasks.values())
             return next((entry for entry in found if entry is not None), None)
 
+    def state(self) -> FeedState:
+        """Return how far the log is read; takes no time."""
+        with self._lock:
+            seqs = {task: log_.seq for task, log_ in self._logs.tasks.items()}
+            detail = f"read to {', '.join(f'seq {seq} of {task}' for task, seq in seqs.items())}" if self._ready else self._not_read()
+            return FeedState(is_read=self._ready, behind=self._follower.behind, seqs=seqs, detail=detail)
+
     def _check(self) -> None:
         if not self._ready:
-            read, total = self._follower.progress
-            raise NotReadYet(self._trouble or f"the model log is being read: {read} of {total} records")
+            raise NotReadYet(self._not_read())
+
+    def _not_read(self) -> str:
+        read, total = self._follower.progress
+        return self._trouble or f"the model log is being read: {read} of {total} records"
 
     def _take(self, _: str, records: list[ConsumerRecord]) -> None:
         with self._lock:

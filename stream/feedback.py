@@ -18,6 +18,7 @@ from store.rewind import Rewind, decided
 from stream.clock import now_ms
 from stream.drill import Drill
 from stream.frames import SOURCE
+from stream.measured import Measured
 from stream.rows import OUT, out, place
 
 REJECTED = OutputTag("rejected-feedback", OUT)
@@ -50,6 +51,7 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._max_text_bytes = self._settings.max_text_bytes
         self._drill = Drill(self._settings.drill_folder, "learn")
         self._decided = decided(self._settings, self._rewind) if self._rewind else {}
+        self._measured = Measured(runtime_context)
 
     def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator[object]:
         """Yield the labels in a frame of records of `feedback` as rows `INCOMING`, or rejected ones to the side output."""
@@ -69,6 +71,7 @@ class ReadFeedback(ProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def _rejected(self, data: bytes | None, at: Position, error: RejectRecord) -> Iterator[Row]:
         now = now_ms()
+        self._measured.count("millrace_dead_letters", reason=error.reason)
         letter = dead_letter(data, topic=self._feedback_topic, at=at, error=error, now=now)
         yield out(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
         event_id, task = named(data)

@@ -29,7 +29,9 @@ from stream.commands import Asked
 from stream.entries import alarm_of, label_entry, label_state, quality_of
 from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
+from stream.measured import Measured
 from stream.replicas import LoadReplica
+from stream.sign_of_life import SignOfLife
 from stream.snapshotter import Snapshotter
 
 log = logging.getLogger(__name__)
@@ -83,9 +85,13 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._ticks: dict[str, int] = {}
         self._told: dict[str, object] = {}
         self._told_at: dict[str, int] = {}
+        self._measured = Measured(runtime_context)
+        self._alive = SignOfLife(self._settings, "learn")
 
     def close(self) -> None:
-        """End what is being built."""
+        """End what is being built, and the signs of life."""
+        if hasattr(self, "_alive"):
+            self._alive.close()
         for changes in getattr(self, "_changes", {}).values():
             changes.close()
 
@@ -159,10 +165,13 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
     def _learn(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
         now = now_ms()
         entry = label_entry(replica, decision, now)
-        yield self._sequenced(replica, Change(entry))
+        with self._measured.timed("millrace_learn_microseconds", task=replica.task):
+            sequenced = self._sequenced(replica, Change(entry))
+        yield sequenced
         self._snapshotters[replica.task].learned()
         yield self._framed_state(decision, now, entry)
         if (alarm := alarm_of(replica, entry)) is not None:
+            self._measured.count("millrace_drift_alarms", task=alarm.task)
             log.warning("task %s: drift alarm %d: %s", alarm.task, alarm.drift.number, drift.describe(alarm.drift))
             yield framed(self._alarms_topic, alarm.task, alarm, task=alarm.task)
 
@@ -180,12 +189,14 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             self._waiting.update([encode(asked) for asked in changes.asked])
         if snapshotter.due(now):
             yield self._sequenced(replica, Change(snapshotter.write(replica, now)))
+            self._measured.count("millrace_snapshots", task=task)
 
     def _sequenced(self, replica: Replica, change: Change) -> bytes:
         """Apply an entry, and return it for the log."""
         replica.apply(change.entry, brought=change.brought)
         self._changes[replica.task].learned(change.entry)
         self._seq.update(change.entry.seq)
+        self._measured.show("millrace_learner_seq", change.entry.seq, task=replica.task)
         return framed(self._log_topic, replica.task, change.entry, task=replica.task)
 
     def _quality(self, replica: Replica) -> Iterator[bytes]:
@@ -198,6 +209,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
     def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> bytes:
         state = label_state(decision, now, entry)
+        self._measured.count("millrace_labels", task=decision.incoming.feedback.task, state=decision.state)
         return framed(self._states_topic, decision.incoming.feedback.event_id, state, task=state.task, label=decision.state)
 
     def _replica(self, task: str) -> Replica:

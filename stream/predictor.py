@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -20,8 +21,10 @@ from stream.clock import now_ms
 from stream.drill import Drill
 from stream.frames import SOURCE, framed
 from stream.interpreter import prepare_interpreter
+from stream.measured import Measured
 from stream.replicas import LoadReplica
 from stream.rows import place
+from stream.sign_of_life import SignOfLife
 
 
 class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
@@ -46,9 +49,14 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         loads = {task: partial(self._load, settings, task, None) for task in settings.tasks}
         self._serving = {task: Beside(load(), load) for task, load in loads.items()}
         self._classified = classified(settings, self._rewind) if self._rewind else set()
+        self._measured = Measured(runtime_context)
+        self._counted: Counter[str] = Counter()
+        self._alive = SignOfLife(settings, "classify")
 
     def close(self) -> None:
-        """End what is being loaded."""
+        """End what is being loaded, and the signs of life."""
+        if hasattr(self, "_alive"):
+            self._alive.close()
         for beside in getattr(self, "_serving", {}).values():
             beside.close()
 
@@ -57,7 +65,12 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         for beside in self._serving.values():
             beside.step()
         now = now_ms()
-        yield b"".join([self._answer(record, now) for record in SOURCE.rows(value)])
+        answers = [self._answer(record, now) for record in SOURCE.rows(value)]
+        self._measured.count("millrace_events", len(answers))
+        for task, predictions in self._counted.items():
+            self._measured.count("millrace_predictions", predictions, task=task)
+        self._counted.clear()
+        yield b"".join(answers)
 
     def _answer(self, record: list[Any], now: int) -> bytes:
         data, partition, offset, time = record
@@ -68,6 +81,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         try:
             event = parse_event(data, tasks=self._tasks, max_text_bytes=self._settings.max_text_bytes)
         except RejectRecord as error:
+            self._measured.count("millrace_dead_letters", reason=error.reason)
             letter = dead_letter(data, topic=self._events_topic, at=at, error=error, now=now_ms())
             return framed(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
         return self._predict(event, at)
@@ -82,6 +96,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
     def _predict(self, event: Event, at: Position) -> bytes:
         replica, top = self._serving[event.task].replica, self._settings.proba_top
         served = replica.predict(event.text, top=top, event_id=event.event_id)
+        self._counted[event.task] += 1
         answer = self._framed(self._predictions_topic, event, at, served)
         return answer + b"".join(
             [self._framed(self._shadows_topic, event, at, shadow) for shadow in replica.shadow_predictions(event.text, top=top)]

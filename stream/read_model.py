@@ -5,6 +5,7 @@ Nothing is held back here: an element is written before the next is taken, so th
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from enum import StrEnum
@@ -24,6 +25,7 @@ from stream.clock import now_ms
 from stream.drill import Drill
 from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
+from stream.measured import Measured
 
 JOB = "publish"
 COUNTS_REMEMBERED = 20_000
@@ -64,6 +66,7 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         self._parse_state = record_parser(LabelState)
         self._parse_quality = record_parser(Quality)
         self._counts: dict[str, Aggregate] = {}
+        self._measured = Measured(runtime_context)
         self._fill_if_empty()
 
     def close(self) -> None:
@@ -75,6 +78,13 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         updates: dict[Kind, list[list[Any]]] = defaultdict(list)
         for kind, *update in UPDATES.rows(value):
             updates[_KINDS[kind]].append(update)
+        counts = self._write(updates)
+        if counts is not None:
+            yield counts
+
+    def _write(self, updates: dict[Kind, list[list[Any]]]) -> bytes | None:
+        """Write updates to Redis, and return a frame of the counts in them."""
+        began = time.perf_counter_ns()
         records = {kind: [update[0] for update in found] for kind, found in updates.items()}
         if Kind.PREDICTIONS in updates:
             self._drill.step()
@@ -87,8 +97,10 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
             # Also when no event comes, the job says that it lives.
             self._writer.mark_job(JOB, now=now_ms())
             self._fill_if_empty()
-        if Kind.COUNT in updates:
-            yield self._write_counts(updates[Kind.COUNT])
+        counts = self._write_counts(updates[Kind.COUNT]) if Kind.COUNT in updates else None
+        self._measured.count("millrace_redis_writes")
+        self._measured.count("millrace_redis_write_microseconds", (time.perf_counter_ns() - began) // 1000)
+        return counts
 
     def _fill_if_empty(self) -> None:
         """Fill a Redis that has lost what was in it, and mark it only when that is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from api.access.browsers import SAFE_METHODS, check_host, check_origin, security
 from api.access.key_ring import KeyRing
 from api.access.limits import Limits
 from api.access.roles import ROLES, Caller, expand
+from api.observing import KEY_NAME
 from api.problems import Problem, answer
+from api.views import PartView
 from schemas.api_settings import ApiSettings
 
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
@@ -38,9 +41,9 @@ class Access:
         self.keys = KeyRing(Path(settings.keys)) if settings.keys else None
 
     @property
-    def watched(self) -> dict[str, Callable[[], str | None]]:
-        """What `/readyz` shows: the name of each part, and what says what is wrong with it."""
-        return {} if self.keys is None else {"keys": self.keys.look}
+    def watched(self) -> dict[str, Callable[[], PartView]]:
+        """What `/readyz` shows beside Kafka and Redis."""
+        return {} if self.keys is None else {"keys": partial(_part_of, self.keys)}
 
     @property
     def keys_required(self) -> bool:
@@ -107,8 +110,13 @@ class Gate:
         except Problem as problem:
             await answer(problem)(scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = caller
+        scope.setdefault("state", {}).update({"caller": caller, KEY_NAME: caller.name})
         await self._app(scope, receive, send)
+
+
+def _part_of(keys: KeyRing) -> PartView:
+    trouble = keys.look()
+    return PartView(ready=trouble is None, detail=trouble or "the key file is in order", since=keys.since)
 
 
 def is_open(path: str) -> bool:

@@ -40,6 +40,8 @@ class KeyRing:
         self._next_look = time.monotonic() + LOOK_S
         self._reading = threading.Lock()
         self.trouble: str | None = None
+        self.since = _now()
+        """Since when it is as it is: in order or not, epoch ms."""
 
     def owner(self, presented: str, now: int) -> KeyEntry | None:
         """Return the entry of a key that is valid at `now` (epoch ms), None if it is none.
@@ -75,6 +77,7 @@ class KeyRing:
         try:
             content = read_key_file(self._path)
         except KeyFileError as error:
+            self.since = self.since if self.trouble else _now()
             self.trouble = f"{error}; the keys that were read before are still valid, and no other"
             log.error("%s", self.trouble)  # noqa: TRY400 - the message says all; a trace would say nothing more
         else:
@@ -84,6 +87,7 @@ class KeyRing:
     def _take(self, content: KeyFile) -> None:
         before, self._content = self._content, content
         self._by_id = {key.id: key for key in content.keys}
+        self.since = _now() if self.trouble else self.since
         self.trouble = None
         log.warning("the key file %s was read again: %d keys", self._path, len(content.keys))
         self._changed(before, content)
@@ -95,6 +99,10 @@ class KeyRing:
         except OSError:
             return ()
         return (found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_size, found.st_mode)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def difference(before: KeyFile, after: KeyFile) -> list[str]:

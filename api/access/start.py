@@ -48,7 +48,7 @@ def tls_context(settings: ApiSettings) -> ssl.SSLContext | None:
 
 def listening(api: ApiSettings) -> dict[str, Any]:
     """Return what uvicorn is to know of the settings. Without proxies no header is believed to say where a request comes from."""
-    found: dict[str, Any] = {"host": api.host, "proxy_headers": bool(api.proxies), "forwarded_allow_ips": list(api.proxies)}
+    found: dict[str, Any] = {"proxy_headers": bool(api.proxies), "forwarded_allow_ips": list(api.proxies)}
     context = tls_context(api)
     return found if context is None else {**found, "ssl_context_factory": lambda *_: context}
 

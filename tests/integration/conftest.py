@@ -18,6 +18,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from api.access.start import listening
 from api.app import create_app
+from api.server import server_config
 from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from schemas.topics import topic_specs
@@ -74,7 +75,7 @@ def create_topics(kafka: str, prefix: str) -> None:
 def serving(settings: Settings, api: ApiSettings | None = None, **client_options: Any) -> Iterator[httpx.Client]:
     """Serve the API in a thread of this process, and give a client of it."""
     api = api or ApiSettings()
-    config = uvicorn.Config(create_app(settings, api), port=0, log_level="warning", access_log=False, **listening(api))
+    config = server_config(create_app(settings, api), api.host, 0, log_level="warning", **listening(api))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from api.readiness import ASK_AGAIN_S
+from api.watch import ASK_AGAIN_S
 from schemas.parsing import parse_event, parse_feedback
 from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
@@ -195,6 +195,17 @@ def test_a_missing_topic_is_a_503(serve: Serve, redis_part: Part, kafka: str) ->
         assert "nobody-made-these-events" in view["parts"]["kafka"]["detail"]
 
 
+def until_parts(api: httpx.Client, wanted: dict[str, bool | None]) -> dict[str, Any]:
+    """The parts as soon as they are as wanted; each is asked every two seconds."""
+    deadline = time.monotonic() + 10 * ASK_AGAIN_S
+    while True:
+        parts: dict[str, Any] = api.get("/readyz").json()["parts"]
+        if {name: part["ready"] for name, part in parts.items()} == wanted:
+            return parts
+        assert time.monotonic() < deadline, parts
+        time.sleep(0.05)
+
+
 def test_ready_tells_the_parts_apart(api: httpx.Client, settings: Settings, redis_part: Part) -> None:
     assert api.get("/healthz").status_code == 200
     response = api.get("/readyz")
@@ -204,21 +215,16 @@ def test_ready_tells_the_parts_apart(api: httpx.Client, settings: Settings, redi
         writer = RedisWriter(client, recent=5, topic_prefix=settings.topic_prefix)
         writer.mark_job("classify", now=int(time.time() * 1000))
         writer.mark_job("learn", now=int(time.time() * 1000) - 100_000)
-    time.sleep(ASK_AGAIN_S)
-    parts = api.get("/readyz").json()["parts"]
-    assert {name: part["ready"] for name, part in parts.items()} == {
-        "kafka": True,
-        "redis": True,
-        "classify": True,
-        "learn": False,
-        "publish": None,
-    }
+    parts = until_parts(api, {"kafka": True, "redis": True, "classify": True, "learn": False, "publish": None, "model_log": True})
+    redis_ready = parts["redis"]["since"]
     redis_part.stop()
-    time.sleep(ASK_AGAIN_S)
+    stopped = time.time() * 1000
+    known = {"kafka": True, "redis": False, "classify": None, "learn": None, "publish": None, "model_log": True}
+    parts = until_parts(api, known)
+    assert "MILLRACE_REDIS" in parts["redis"]["detail"]
+    assert redis_ready < parts["redis"]["since"] <= stopped
     response = api.get("/readyz")
     assert (response.status_code, response.json()["ready"]) == (503, False)
-    assert {name: part["ready"] for name, part in response.json()["parts"].items()} == {"kafka": True, "redis": False}
-    assert "MILLRACE_REDIS" in response.json()["parts"]["redis"]["detail"]
     assert api.get("/healthz").status_code == 200
 
 
@@ -228,6 +234,7 @@ def test_ready_says_that_kafka_is_away(serve: Serve, redis_part: Part) -> None:
     assert response.status_code == 503
     assert response.json()["parts"]["kafka"] == {
         "ready": False,
+        "since": None,
         "detail": "Kafka at 127.0.0.1:1 does not answer (nothing listens there): start it, or set MILLRACE_KAFKA to the one to use",
     }
 
