@@ -14,6 +14,7 @@ from api import health, models, problems, reading, writing
 from api.access import me
 from api.access.gate import Access
 from api.access.install import install
+from api.access.trail import Trail
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -23,6 +24,7 @@ from api.sent import Sent
 from api.services import Services
 from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
+from schemas.topics import Topic
 from store.artifacts import ArtifactFolder
 from store.connect import connect_redis
 from store.model_feed import ModelFeed
@@ -60,7 +62,9 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     prefix = len(settings.topic_prefix)
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     feed = ModelFeed(settings)
-    access = Access(api)
+    audit = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
+    trail = Trail(lambda records: audit.publish(settings.topic_prefix + Topic.AUDIT, records))
+    access = Access(api, trail)
     readiness = Readiness(settings, reader, feed, watched=access.watched)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
@@ -68,7 +72,10 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
         readiness.start()
+        trail.start()
         yield
+        await run_in_threadpool(trail.close)
+        await run_in_threadpool(audit.close)
         await run_in_threadpool(readiness.close)
         await run_in_threadpool(feed.close)
         await run_in_threadpool(publisher.close)

@@ -27,6 +27,7 @@ TOPIC_KEYS: dict[Topic, str] = {
     Topic.AGGREGATES: "`name/task/label/granularity/start`",
     Topic.ALARMS: "`task`",
     Topic.DEAD_LETTERS: "`partition:offset` of the record that was refused",
+    Topic.AUDIT: "name of the API key, empty without one",
 }
 """What the Kafka key of a record is made of."""
 

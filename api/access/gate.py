@@ -11,19 +11,23 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.browsers import SAFE_METHODS, check_host, check_origin, security_headers
-from api.access.key_ring import KeyRing
+from api.access.key_file import KeyFile
+from api.access.key_ring import KeyRing, difference
 from api.access.limits import Limits
 from api.access.roles import ROLES, Caller, expand
+from api.access.trail import Trail
 from api.observing import KEY_NAME
 from api.problems import Problem, answer
 from api.views import PartView
 from schemas.api_settings import ApiSettings
+from schemas.audit import AuditRecord
 
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_BELOW = "/assets/"
 """What needs no key: whether it lives, what it is, and the pages, which hold no data and ask for it with their user's key."""
 UNCOUNTED = frozenset({"/healthz", "/readyz"})
 """What is asked to find out whether it lives gets its answer, whatever else comes from there."""
+KEYS_CHANGED = "keys changed"
 _CHALLENGE = 'Bearer realm="millrace"'
 _EVERYTHING = frozenset(ROLES)
 
@@ -31,24 +35,34 @@ _EVERYTHING = frozenset(ROLES)
 class Access:
     """Who may ask: made once for the application.
 
+    Args:
+        settings: of the API.
+        trail: where changes of the keys are noted.
+
     Raises:
         KeyFileError: if there is a key file that cannot be used.
     """
 
-    def __init__(self, settings: ApiSettings) -> None:
+    def __init__(self, settings: ApiSettings, trail: Trail) -> None:
         self.settings = settings
+        self.trail = trail
         self.limits = Limits(settings.requests_per_s, settings.items_per_s)
-        self.keys = KeyRing(Path(settings.keys)) if settings.keys else None
+        self.keys = KeyRing(Path(settings.keys), self._keys_changed) if settings.keys else None
 
     @property
     def watched(self) -> dict[str, Callable[[], PartView]]:
         """What `/readyz` shows beside Kafka and Redis."""
-        return {} if self.keys is None else {"keys": partial(_part_of, self.keys)}
+        found = {"audit": self.trail.part}
+        return found if self.keys is None else {**found, "keys": partial(_part_of, self.keys)}
 
     @property
     def keys_required(self) -> bool:
         """Whether a request must bring a key."""
         return self.keys is not None
+
+    def _keys_changed(self, before: KeyFile, after: KeyFile) -> None:
+        now, details = time.time_ns() // 1_000_000, tuple(difference(before, after))
+        self.trail.note(AuditRecord(time=now, name=None, roles=[], address="", action=KEYS_CHANGED, status=200, details=details))
 
     def caller(self, headers: Mapping[str, str], address: str) -> Caller:
         """Return who sends a request.

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from api.access.audited import ROLE_NEEDED
 from api.access.roles import Caller, in_order
 from api.problems import Problem
 from schemas.records import KeyRole
@@ -38,6 +39,7 @@ class Needs(SecurityBase):
         # Set by the gate, in front of all routes. Without it this fails, and the route is not reached.
         caller: Caller = request.state.caller
         role = role_for(request.method, self.read, self.change)
+        setattr(request.state, ROLE_NEEDED, role)
         if role not in caller.roles:
             has = ", ".join(in_order(caller.roles))
             raise Problem(HTTPStatus.FORBIDDEN, f"this needs the role {role}; the key {caller.name} has {has}")

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from api.access.audited import Audited
 from api.access.gate import Access, Gate
 
 _CORS: dict[str, Any] = {
@@ -17,8 +18,9 @@ _CORS: dict[str, Any] = {
 
 
 def install(app: FastAPI, access: Access) -> None:
-    """Put the gate in front of all routes of the application."""
+    """Put the gate in front of all routes of the application, and the audit behind it."""
     app.state.access = access
+    app.add_middleware(Audited, trail=access.trail)
     app.add_middleware(Gate, access=access)
     if access.settings.origins:
         # Outside the gate, so that a page from elsewhere can read refusals, too.
