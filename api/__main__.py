@@ -20,6 +20,7 @@ from api.server import allow_connections, server_config
 from schemas.api_settings import ApiSettings, read_api_settings
 from schemas.settings import SettingsError, read_settings
 from store.connect import RedisUnavailable
+from store.kafka_login import troubles as kafka_troubles
 from store.logs import log_as_json
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     if api is not None:
         api = msgspec.structs.replace(api, host=options.host or api.host)
         wrong += troubles(api)
+    if settings is not None:
+        wrong += [f"MILLRACE_KAFKA: {problem}" for problem in kafka_troubles(settings.kafka)]
     if wrong or settings is None or api is None:
         sys.stderr.write("\n".join(wrong) + "\n")
         return 2

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from schemas.api_settings import API_PREFIX, ApiSettings
+from schemas.kafka_login import LOGIN_PREFIX, KafkaLogin
 from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings
 from schemas.settings import PREFIX, Settings
 from schemas.topics import Topic, TopicSpec, topic_specs
@@ -76,6 +77,13 @@ def settings_page() -> str:
             "",
             *_settings_table(Settings, PREFIX),
             "",
+            "## Logging in to Kafka",
+            "",
+            "For a Kafka that asks for it ([access.md](access.md)). They become part of `MILLRACE_KAFKA` when the settings are read,",
+            "without the password.",
+            "",
+            *_settings_table(KafkaLogin, LOGIN_PREFIX),
+            "",
             "## The API",
             "",
             "Read by `python -m api` and `millrace up` ([access.md](access.md)).",
@@ -113,7 +121,7 @@ def setting_meanings(kind: type[msgspec.Struct] = Settings) -> dict[str, str]:
     """Return what the docstring of a struct of settings says of each field.
 
     >>> setting_meanings()["kafka"]
-    'bootstrap servers, `host:port,…`.'
+    'bootstrap servers, `host:port,…`; with a login, see the variables `MILLRACE_KAFKA_…` below.'
     """
     attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", attributes, flags=re.MULTILINE)
@@ -134,7 +142,7 @@ def describe(schema: Mapping[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"] if value is not None)
+        return " or ".join(f"`{value}`" if value else "empty" for value in schema["enum"] if value is not None)
     if "const" in schema:
         return f"`{schema['const']}`"
     return _basic(schema)

@@ -7,7 +7,10 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from schemas.kafka_address import KafkaAddressError
+from schemas.kafka_login import with_login
 from schemas.records import DEFAULT_TASK, TaskName
+from schemas.redis_address import without_password
 
 PREFIX = "MILLRACE_"
 
@@ -25,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What jobs, API and tools need to know. Every field is the environment variable MILLRACE_<NAME IN CAPITALS>.
 
     Attributes:
-        kafka: bootstrap servers, `host:port,…`.
+        kafka: bootstrap servers, `host:port,…`; with a login, see the variables `MILLRACE_KAFKA_…` below.
         redis: URL of the Redis database.
         artifacts: folder of the snapshots.
         application: names this installation in the logs.
@@ -99,6 +102,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shutdown_timeout_s: Positive = 120
     drill_folder: str = ""
 
+    def __repr__(self) -> str:
+        """Show it without the password that the URL of a Redis may hold."""
+        fields = {**msgspec.structs.asdict(self), "redis": without_password(self.redis)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
     @property
     def kept_s(self) -> int:
         """How long learn keeps what it knows of an event, in seconds: a label must be able to wait its time."""
@@ -119,7 +127,19 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     schemas.settings.SettingsError: MILLRACE_QUALITY_WINDOW='0': Expected `int` >= 1
     MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}\Z' - at `$[0]`
     """
-    return read_prefixed(environment, Settings, PREFIX)
+    problems: list[str] = []
+    settings, kafka = Settings(), ""
+    try:
+        settings = read_prefixed(environment, Settings, PREFIX)
+    except SettingsError as error:
+        problems += str(error).splitlines()
+    try:
+        kafka = with_login(environment.get(f"{PREFIX}KAFKA", settings.kafka), environment)
+    except KafkaAddressError as error:
+        problems += [f"{PREFIX}KAFKA: {problem}" for problem in str(error).splitlines()]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return msgspec.structs.replace(settings, kafka=kafka)
 
 
 def read_prefixed(environment: Mapping[str, str], kind: type[S], prefix: str) -> S:

@@ -33,7 +33,7 @@ from stack.folders import DataFolder, default_data_dir
 from stack.jobs import JOBS
 from stack.ports import NAMES
 from stack.process import tail_lines
-from stack.status_view import print_status
+from stack.status_view import print_status, shown
 
 INTERRUPTED = 130
 _FOLLOW_S = 0.3
@@ -143,7 +143,7 @@ def _down(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     state = Stack(args.data_dir).state()
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(state), indent=1).decode())
+        print(msgspec.json.format(msgspec.json.encode(shown(state)), indent=1).decode())
     else:
         print_status(state)
     return 0 if state.healthy() else 1

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from schemas.kafka_address import servers_of
+from schemas.redis_address import without_password
 from stack import kafka, redis
 from stack.flink import SLOTS, flink_part_pair, link_client
 from stack.flink_configuration import FlinkPorts
@@ -23,7 +25,6 @@ from stack.ports import LOOPBACK
 from stack.process import Part
 from stack.refresh_command import missing_packages
 from stack.state import Condition, PartState
-from store.connect import without_password
 
 _LOOK_S = 5.0
 
@@ -140,7 +141,7 @@ class Parts:
         plan, folder, ports = self._plan, self._plan.folder, self._plan.ports
         servers = plan.kafka
         if servers:
-            self.keepers["kafka"] = ExternalKeeper("kafka", servers, lambda: kafka.reachable(servers), now)
+            self.keepers["kafka"] = ExternalKeeper("kafka", servers_of(servers), lambda: kafka.reachable(servers), now)
         else:
             java, log = Path(plan.java_home), folder.log("kafka")
             part = kafka.broker_part(folder.kafka, ports["kafka"], ports["kafka_controller"], log=log, java_home=java, jars=self._jars)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,14 +17,13 @@ from schemas.api_settings import ApiSettings, api_environment, read_api_settings
 from schemas.refresh_settings import read_refresh_settings, refresh_environment
 from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
 from schemas.worker_settings import read_worker_settings, worker_environment
-from stack import kafka, redis
+from stack import kafka
 from stack.errors import ConfigurationErrors, StackError
-from stack.flink_rest import FlinkRest
 from stack.folders import DataFolder, default_data_dir
 from stack.java import find_java_home
 from stack.jobs import JOBS
+from stack.outside import named_kafka, unreachable
 from stack.ports import LOOPBACK, NAMES, choose_ports
-from store.connect import without_password
 
 T = TypeVar("T")
 _API_FILES = ("keys", "tls_certificate", "tls_key")
@@ -132,8 +131,9 @@ def make_plan(wish: Wish) -> StackPlan:
     folder = wish.folder
     _collect(problems, folder.create)
     java_home = _collect(problems, lambda: find_java_home(wish.java, wish.environment))
+    wish = replace(wish, kafka=named_kafka(wish.kafka, wish.environment, problems))
     external = {"kafka": wish.kafka, "redis": wish.redis, "flink": wish.flink}
-    problems += _unreachable(wish)
+    problems += unreachable(wish.kafka, wish.redis, wish.flink)
     # Also when another setting is wrong, and a model is not read: all that is wrong is said at once.
     problems += problems_of(str(wish.settings.get("model") or wish.environment.get(f"{PREFIX}MODEL") or OWN))
     problems += [f"There is no job {job!r}: choose from {', '.join(JOBS)}." for job in wish.jobs if job not in JOBS]
@@ -147,7 +147,7 @@ def make_plan(wish: Wish) -> StackPlan:
         problems += taken
     settings = _settings(wish, folder, ports, problems)
     if problems or java_home is None or settings is None:
-        raise ConfigurationErrors(problems)
+        raise ConfigurationErrors(list(dict.fromkeys(problems)))
     return StackPlan(
         data_dir=str(folder.root), settings=as_environment(settings), ports=ports, java_home=str(java_home), jobs=wish.jobs,
         kafka=wish.kafka, redis=wish.redis, flink=wish.flink, refresh=refresh, api=api,
@@ -204,18 +204,6 @@ def _refresh(wish: Wish, problems: list[str]) -> dict[str, str] | None:
         problems.extend(str(error).splitlines())
         return None
     return {**found, **worker_environment(worker)} if worker.has_work else None
-
-
-def _unreachable(wish: Wish) -> list[str]:
-    problems = []
-    advice = "Start it, correct {option}, or leave {option} out to have one started here."
-    if wish.kafka and not kafka.reachable(wish.kafka):
-        problems.append(f"Kafka at {wish.kafka} does not answer. {advice.format(option='--kafka')}")
-    if wish.redis and not redis.answers(wish.redis):
-        problems.append(f"Redis at {without_password(wish.redis)} does not answer. {advice.format(option='--redis')}")
-    if wish.flink and not FlinkRest(wish.flink).answers():
-        problems.append(f"Flink's JobManager at {wish.flink} does not answer. {advice.format(option='--flink')}")
-    return problems
 
 
 def _collect(problems: list[str], check: Callable[[], T]) -> T | None:
