@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
@@ -10,25 +11,33 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import health, models, problems, reading, writing
+from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, tasks, writing
 from api.access import me
 from api.access.gate import Access
 from api.access.install import install
 from api.access.trail import Trail
+from api.dashboard import routes as dashboard
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
 from api.publisher import Publisher
 from api.readiness import Readiness
+from api.review import exchange, routes
+from api.review.queue import ReviewQueue
 from api.sent import Sent
 from api.services import Services
 from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from schemas.topics import Topic
+from store.alarm_feed import AlarmFeed
 from store.artifacts import ArtifactFolder
+from store.claims import Claims
 from store.connect import connect_redis
+from store.idempotency import SentKeys
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 WRITERS = 16
@@ -38,7 +47,19 @@ _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of t
 
 _LOOPBACK = ApiSettings()
 
+_PARTS = (
+    *(predictions, reading, statistics, alarms, model_quality, models, classifying, writing),
+    *(exchange, routes, tasks, me, health, dashboard),
+)
+"""Whoever has a router."""
+
 _LOOPBACK = ApiSettings()
+
+_PARTS = (
+    *(predictions, reading, statistics, alarms, model_quality, models, classifying, writing),
+    *(exchange, routes, tasks, me, health, dashboard),
+)
+"""Whoever has a router."""
 
 
 class _Application(FastAPI):
@@ -61,7 +82,12 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     measures = Measures()
     prefix = len(settings.topic_prefix)
     publisher = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
-    feed = ModelFeed(settings)
+    replicas = {task: LiveReplica(settings, task) for task in settings.tasks}
+    feed = ModelFeed(settings, replicas)
+    sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
+    recent = RecentIndex(settings)
+    alarm_feed = AlarmFeed(settings)
+    claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     audit = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     trail = Trail(lambda records: audit.publish(settings.topic_prefix + Topic.AUDIT, records))
     access = Access(api, trail)
@@ -71,13 +97,17 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.start()
+        recent.start()
+        alarm_feed.start()
         readiness.start()
         trail.start()
         yield
         await run_in_threadpool(trail.close)
         await run_in_threadpool(audit.close)
+        await run_in_threadpool(alarm_feed.close)
+        await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
-        await run_in_threadpool(feed.close)
+        await run_in_threadpool(_close, feed, replicas)
         await run_in_threadpool(publisher.close)
         client.close()
         client.connection_pool.disconnect()
@@ -93,10 +123,36 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     releases = ReleaseFolder(ArtifactFolder(settings.artifacts))
-    app.state.services = Services(settings, reader, publisher, readiness, feed, releases, Sent(), measures, CapacityLimiter(WRITERS))
+    app.state.services = Services(
+        settings=settings,
+        reader=reader,
+        publisher=publisher,
+        readiness=readiness,
+        feed=feed,
+        recent=recent,
+        alarms=alarm_feed,
+        replicas=replicas,
+        claims=claims,
+        review={
+            task: ReviewQueue(settings, task, index=recent, replica=replica, claims=claims, chance=random.SystemRandom().random)
+            for task, replica in replicas.items()
+        },
+        releases=releases,
+        sent=Sent(),
+        sent_keys=sent_keys,
+        measures=measures,
+        writers=CapacityLimiter(WRITERS),
+    )
     problems.install(app)
     install(app, access)
-    for routes in (reading, models, writing, me, health):
-        app.include_router(routes.router)
+    for part in _PARTS:
+        app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
+
+
+def _close(feed: ModelFeed, replicas: Mapping[str, LiveReplica]) -> None:
+    """End the feed first: nobody else may end what it looks after."""
+    feed.close()
+    for replica in replicas.values():
+        replica.close()

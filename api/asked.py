@@ -36,7 +36,7 @@ class Rollback(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
     line: LineName | None = None
 
 
-C = TypeVar("C", bound=Change)
+C = TypeVar("C", bound=msgspec.Struct)
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     **answers(CommandView, 400, 404, 409, 413, 422, 503, status=202),

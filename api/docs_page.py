@@ -61,17 +61,19 @@ const show = (path, verb, operation) => {
   const result = make("pre", null, box, { hidden: true });
   form.addEventListener("submit", async (submitted) => {
     submitted.preventDefault();
-    const query = new URLSearchParams();
+    const query = new URLSearchParams(), headers = {};
     let url = path;
     for (const { parameter, input } of fields) {
       if (parameter.in === "path") url = url.replace(new RegExp(`[{]${parameter.name}(:path)?[}]`), encodeURIComponent(input.value));
-      else if (input.value !== "") query.set(parameter.name, input.value);
+      else if (input.value === "") continue;
+      else if (parameter.in === "header") headers[parameter.name] = input.value;
+      else query.set(parameter.name, input.value);
     }
     url = url.slice(1) + (query.size ? "?" + query : "");
     result.hidden = false;
     try {
       const key = document.getElementById("key").value.trim();
-      const headers = key ? { Authorization: `Bearer ${key}` } : {};
+      if (key) headers.Authorization = `Bearer ${key}`;
       const options = body ? { method: verb, body: body.value, headers: { ...headers, "Content-Type": "application/json" } } : { headers };
       const answer = await fetch(url, options);
       const text = await answer.text();

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from api.ids import MakeId
 from api.problems import FieldError, Problem
 from schemas.parsing import RejectRecord, encode, parse_event, parse_feedback
 from schemas.records import Reason
@@ -29,49 +30,81 @@ class Outgoing(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def events(body: bytes, settings: Settings, new_id: Callable[[], str]) -> list[Outgoing]:
+class Incoming(msgspec.Struct, frozen=True):
+    """What a body holds.
+
+    Attributes:
+        records: what is to be sent, in order.
+        places: the place of each of them in the body.
+        ids: of each item its id; None for one that is refused.
+        errors: what is wrong with the items that are refused.
+        several: whether they came as a list.
+    """
+
+    records: list[Outgoing]
+    places: list[int]
+    ids: list[str | None]
+    errors: list[FieldError]
+    several: bool
+
+
+def events(body: bytes, settings: Settings, make_id: MakeId) -> Incoming:
     """Return the events in `body`, one object or a list.
 
     Raises:
-        Problem: naming every item that is wrong; none is to be sent then.
+        Problem: naming every item that is wrong, if none is right.
     """
 
     def one(value: bytes) -> Outgoing:
         event = parse_event(value, tasks=settings.tasks, max_text_bytes=settings.max_text_bytes)
         return Outgoing(event.event_id, event.event_id.encode(), encode(event))
 
-    return _parse(body, "event_id", new_id, one)
+    return _parse(body, "event_id", make_id, one)
 
 
-def feedback(body: bytes, settings: Settings, new_id: Callable[[], str]) -> list[Outgoing]:
+def feedback(body: bytes, settings: Settings, make_id: MakeId) -> Incoming:
     """Return the labels in `body`, one object or a list.
 
     Raises:
-        Problem: naming every item that is wrong; none is to be sent then.
+        Problem: naming every item that is wrong, if none is right.
     """
 
     def one(value: bytes) -> Outgoing:
         label = parse_feedback(value, tasks=settings.tasks, max_text_bytes=settings.max_text_bytes)
         return Outgoing(label.feedback_id or "", label.event_id.encode(), encode(label))
 
-    return _parse(body, "feedback_id", new_id, one)
+    return _parse(body, "feedback_id", make_id, one)
 
 
-def _parse(body: bytes, id_field: str, new_id: Callable[[], str], one: Callable[[bytes], Outgoing]) -> list[Outgoing]:
+def _parse(body: bytes, id_field: str, make_id: MakeId, one: Callable[[bytes], Outgoing]) -> Incoming:
     items, several = _items(body)
-    records: list[Outgoing] = []
-    errors: list[FieldError] = []
-    for index, item in enumerate(items):
-        if isinstance(item, dict) and item.get(id_field) is None:
-            item[id_field] = new_id()
+    found = Incoming([], [], [], [], several)
+    for place, item in enumerate(items):
+        if isinstance(item, dict):
+            _complete(item, id_field, place, make_id)
         try:
-            records.append(one(msgspec.json.encode(item)))
+            record = one(msgspec.json.encode(item))
         except RejectRecord as error:
-            errors.append(field_error(error, index if several else None))
-    if errors:
-        count = f"{len(errors)} of {len(items)} records are invalid" if several else "the record is invalid"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{count}; nothing was accepted", errors=errors)
-    return records
+            found.errors.append(field_error(error, place if several else None))
+            found.ids.append(None)
+            continue
+        found.records.append(record)
+        found.places.append(place)
+        found.ids.append(record.id)
+    if not found.records:
+        count = f"all of {len(items)} records are invalid" if several else "the record is invalid"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{count}; nothing was accepted", errors=found.errors)
+    return found
+
+
+def _complete(item: dict[str, object], id_field: str, place: int, make_id: MakeId) -> None:
+    """Give the record an id if it has none, and whole numbers where JSON's `5.0` is meant to be one."""
+    if item.get(id_field) is None:
+        item[id_field] = make_id(place, {name: value for name, value in item.items() if name != id_field})
+    for name in ("ts", "v"):
+        number = item.get(name)
+        if isinstance(number, float) and number.is_integer():
+            item[name] = int(number)
 
 
 def _items(body: bytes) -> tuple[list[object], bool]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from api import asked
 from api.access.guard import needs
@@ -44,6 +45,14 @@ LONGEST_WAIT_S = 60
 _LOOK_S = 0.05
 _COMMANDS = "/v1/models/commands/"
 
+
+class _LineConvertor(StringConvertor):
+    """A part of a path that names a line; `rollback` is a route of its own, and no line."""
+
+    regex = "(?!rollback$)[^/]+"
+
+
+register_url_convertor("line", _LineConvertor())
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=needs("read", change="admin"))
 
 LineId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="name of a line")]
@@ -60,7 +69,14 @@ def models(has: Has, task: Task) -> Response:
 def at(
     has: Has,
     task: Task,
-    moment: Annotated[str, Query(alias="time", max_length=64, description="ISO 8601 (UTC where it names no zone), or epoch milliseconds")],
+    moment: Annotated[
+        str,
+        Query(
+            alias="time",
+            max_length=64,
+            description="ISO 8601 (UTC where it names no zone), or epoch milliseconds",
+        ),
+    ],
 ) -> Response:
     """Return which line was live at a time, and the change that had made it so."""
     return json(model_at(task, has.feed.task(task), _time(moment)))
@@ -82,7 +98,7 @@ def command(has: Has, command_id: Annotated[str, Path(min_length=1, max_length=2
     return json(command_view(command_id, answer, _COMMANDS + command_id))
 
 
-@router.get("/{line}", responses=answers(LineDetail, 404, 422, 503))
+@router.get("/{line:line}", responses=answers(LineDetail, 404, 422, 503))
 def line(has: Has, task: Task, line: LineId) -> Response:
     """Return all that is known of one line: its manifest with what the gate said, and its history."""
     trial = _trials(has, task).get(line)
@@ -99,26 +115,26 @@ async def rollback(request: Request, has: Has, task: Task, wait_s: Wait = 0) -> 
     return await _ask(has, task, "rollback", wanted.line, wanted, wait_s)
 
 
-@router.post("/{line}/promote", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
+@router.post("/{line:line}/promote", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
 async def promote(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for a line to serve. The one that serves until then is watched as the former one, and can be rolled back to."""
     return await _ask(has, task, "promote", line, asked.parse(await read_body(request), asked.Change), wait_s)
 
 
-@router.post("/{line}/shadow", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
+@router.post("/{line:line}/shadow", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
 async def shadow(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for a line to be watched as a shadow: it predicts and learns beside the one that serves, and is promoted or dropped by itself."""
     return await _ask(has, task, "shadow", line, asked.parse(await read_body(request), asked.Change), wait_s)
 
 
-@router.post("/{line}/split", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Split))
+@router.post("/{line:line}/split", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Split))
 async def split(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for a line to serve a `share` of the events, chosen by hash of the event id."""
     wanted = asked.parse(await read_body(request), asked.Split)
     return await _ask(has, task, "split", line, wanted, wait_s, share=wanted.share)
 
 
-@router.post("/{line}/drop", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
+@router.post("/{line:line}/drop", status_code=202, responses=asked.ANSWERS, openapi_extra=takes(asked.Change))
 async def drop(request: Request, has: Has, task: Task, line: LineId, wait_s: Wait = 0) -> Response:
     """Ask for the watch of a line to end."""
     return await _ask(has, task, "drop", line, asked.parse(await read_body(request), asked.Change), wait_s)
@@ -183,8 +199,10 @@ def _time(text: str) -> int:
     else:
         try:
             # A plus sign that was not encoded arrives as a space.
-            parsed = datetime.fromisoformat(text.strip().replace(" +", "+"))
+            parsed = datetime.fromisoformat(text.strip().upper().replace(" +", "+"))
             moment = int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+            # Before all that we know of, and after it, the same was live as at its edges.
+            moment = min(max(moment, 0), LATEST_MS)
         except (ValueError, OverflowError) as error:
             detail = f"{text!r} is neither an ISO 8601 time (2026-01-31T14:03) nor epoch milliseconds"
             raise invalid("query", "time", "invalid_time", detail) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -15,8 +15,9 @@ from fastapi.routing import APIRoute
 from api import examples
 from api.access.described import describe_access
 from api.access.gate import Access
-from api.services import DESCRIBED, ERRORS, described
-from schemas.records import Event, Feedback
+from api.services import DESCRIBED, ERRORS, Services, described
+from schemas.json_schema import with_rules
+from schemas.records import DEFAULT_TASK, LATEST_MS, SCHEMA_VERSION, Event, Feedback
 
 TAGS = {
     "read": "What was predicted, and how well: the read model, from Redis.",
@@ -28,6 +29,11 @@ TAGS = {
     "access": "Who asks, and what they may.",
     "service": "For whoever runs the service.",
 }
+
+_SHAPES: Mapping[str, dict[str, Any]] = {
+    "time": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": LATEST_MS}, {"type": "string", "format": "date-time"}]},
+}
+"""Of parameters, by name, whose rule FastAPI cannot say."""
 
 _REF = "#/components/schemas/"
 _OF_BODIES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -46,12 +52,13 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def openapi() -> dict[str, Any]:
         if not made:
             described_ = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            described_.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
+            has: Services = app.state.services
+            described_.setdefault("components", {}).setdefault("schemas", {}).update(_schemas(has.settings.tasks))
             access: Access = app.state.access
             describe_access(described_, keys_required=access.keys_required)
             known: dict[str, type[msgspec.Struct]] = {kind.__name__: kind for kind in DESCRIBED}
             for operation in operations(described_):
-                _complete(operation, known)
+                _complete(operation, known, has.settings.tasks)
             used = {tag for operation in operations(described_) for tag in operation.get("tags", ())}
             described_["tags"] = [{"name": name, "description": text} for name, text in TAGS.items() if name in used]
             described_["servers"] = [{"url": "/", "description": "the one that answers this"}]
@@ -67,10 +74,10 @@ def operations(description: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from methods.values()
 
 
-def _complete(operation: dict[str, Any], known: dict[str, type[msgspec.Struct]]) -> None:
+def _complete(operation: dict[str, Any], known: dict[str, type[msgspec.Struct]], tasks: Sequence[str]) -> None:
     """Add what follows from the rest: examples, and the answers that all routes of a kind may give."""
     for parameter in operation.get("parameters", ()):
-        _complete_parameter(parameter)
+        _complete_parameter(parameter, tasks)
     responses = operation["responses"]
     if body := operation.get("requestBody"):
         for status in _OF_BODIES:
@@ -86,12 +93,16 @@ def _complete(operation: dict[str, Any], known: dict[str, type[msgspec.Struct]])
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _complete_parameter(parameter: dict[str, Any]) -> None:
+def _complete_parameter(parameter: dict[str, Any], tasks: Sequence[str]) -> None:
     schema = parameter["schema"]
-    if parameter["in"] == "query" and "anyOf" in schema:
-        # A query has no null: what is not given is left out.
+    if parameter["in"] in ("query", "header") and "anyOf" in schema:
+        # Neither has a null: what is not given is left out.
         (kind,) = [part for part in schema.pop("anyOf") if part != {"type": "null"}]
         parameter["schema"] = {**kind, **schema}
+    if parameter["name"] in _SHAPES:
+        parameter["schema"] = _SHAPES[parameter["name"]]
+    if parameter["name"] == "task":
+        parameter["schema"]["enum"] = list(tasks)
     if (value := examples.PARAMETERS.get(parameter["name"])) is not None and "example" not in parameter:
         parameter.setdefault("examples", {"usual": {"value": value}})
 
@@ -114,11 +125,16 @@ def _form(schema: dict[str, Any], known: dict[str, type[msgspec.Struct]]) -> tup
     return (name, examples.example(known[name])) if name in known else ("", None)
 
 
-def _schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template=_REF + "{name}")
+def _schemas(tasks: Sequence[str]) -> dict[str, Any]:
+    _, components = msgspec.json.schema_components([Event, Feedback, *DESCRIBED], ref_template=_REF + "{name}")
+    schemas = with_rules(components)
     for record, optional in (("Event", "event_id"), ("Feedback", None)):
         # What a client sends: the topic's record, with the id made here if it is missing.
         sent = copy.deepcopy(schemas[record])
-        sent["required"] = [name for name in sent["required"] if name != optional]
+        if optional:
+            sent["required"].remove(optional)
+            sent["properties"][optional] = {"anyOf": [sent["properties"][optional], {"type": "null"}]}
+        sent["properties"]["task"] = {"enum": list(tasks), "default": DEFAULT_TASK}
+        sent["properties"]["v"] = {"const": SCHEMA_VERSION, "default": SCHEMA_VERSION}
         schemas[f"New{record}"] = sent
     return schemas

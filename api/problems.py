@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from api.asked_by import CURRENT
 from store.connect import KafkaUnavailable, RedisUnavailable
 from store.model_feed import NotReadYet
+from store.recent.index import NotIndexed
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -33,7 +34,7 @@ class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     status: int
     detail: str
     errors: list[FieldError] = []
-    ids: list[str] = []
+    ids: list[str | None] = []
     request_id: str | None = None
 
 
@@ -44,7 +45,7 @@ class Problem(Exception):
         status: HTTP status.
         detail: what happened and what to do.
         errors: the fields that are wrong.
-        ids: ids that were given to the records of the request, so that it can be sent again with them.
+        ids: ids that were given to the records of the request, so that it can be sent again with them; None for a refused one.
         headers: further headers of the answer.
     """
 
@@ -54,7 +55,7 @@ class Problem(Exception):
         detail: str,
         *,
         errors: Sequence[FieldError] = (),
-        ids: Sequence[str] = (),
+        ids: Sequence[str | None] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
@@ -99,6 +100,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisUnavailable)
     @app.exception_handler(KafkaUnavailable)
     @app.exception_handler(NotReadYet)
+    @app.exception_handler(NotIndexed)
     def away(_: Request, error: Exception) -> Response:
         return answer(Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)))
 

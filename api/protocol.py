@@ -128,6 +128,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         log.info("refused", extra={"status": int(status), "reason": detail})
+        if self._answering and not (self.pipeline or self.cycle.response_started):
+            # Whoever would answer hears that the client has left: the answer is this one.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._answering = False
         if not self._answering:
             self.transport.write(_raw(status, detail))
         self.transport.close()
@@ -148,7 +153,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _request_is_late(self) -> None:
-        self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request was not complete after {REQUEST_S:.0f} s")
+        if self._answering:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request was not complete after {REQUEST_S:.0f} s")
+        else:
+            # It has its answer, and goes on sending.
+            self.transport.close()
 
     def _refuse_head(self) -> None:
         self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"request line and headers have more than {HEAD_MAX_BYTES} bytes")

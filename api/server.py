@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 from typing import Any
 
@@ -14,6 +15,8 @@ GRACE_S = 20
 """How long requests in progress may take when the server is told to stop."""
 
 _BACKLOG = 512
+_M_ARENA_MAX = -8
+"""Of `mallopt(3)`."""
 _FILES = 4 * CONNECTIONS_MAX
 
 
@@ -23,6 +26,16 @@ def server_config(app: FastAPI, host: str, port: int, **more: Any) -> uvicorn.Co
         app, host=host, port=port, http=GuardedProtocol, ws="none", backlog=_BACKLOG, timeout_graceful_shutdown=GRACE_S,
         server_header=False, access_log=False, **more,
     )  # fmt: skip
+
+
+def few_arenas() -> None:
+    """Have glibc take memory from two arenas instead of eight a core, each of which keeps what its threads once needed.
+
+    Ten thousand large requests left 50 MiB in them. Elsewhere than on glibc this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def allow_connections() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,11 +15,17 @@ from api.measures import Measures
 from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
 from api.readiness import Readiness
+from api.review.queue import ReviewQueue
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
+from store.claims import Claims
+from store.idempotency import SentKeys
+from store.live_replica import LiveReplica
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 from store.releases import ReleaseFolder
 
 
@@ -32,14 +38,20 @@ class Services:
     publisher: Publisher
     readiness: Readiness
     feed: ModelFeed
+    recent: RecentIndex
+    alarms: AlarmFeed
+    replicas: Mapping[str, LiveReplica]
+    claims: Claims
+    review: Mapping[str, ReviewQueue]
     releases: ReleaseFolder
     sent: Sent
+    sent_keys: SentKeys
     measures: Measures
     writers: CapacityLimiter
 
 
-def services(request: Request) -> Services:
-    """Return the application's services."""
+async def services(request: Request) -> Services:
+    """Return the application's services. Not a plain function: FastAPI would hand each request to a thread and back for it."""
     found: Services = request.app.state.services
     return found
 
@@ -47,20 +59,25 @@ def services(request: Request) -> Services:
 Has = Annotated[Services, Depends(services)]
 
 
-def task_parameter(
+async def task_parameter(
     has: Has, task: Annotated[str | None, Query(description="name of a configured task; by default the first, or `default`")] = None
 ) -> str:
-    """Return the task that a request is about.
+    """Return the task that a request is about; no plain function, like `services`.
 
     Raises:
         RequestValidationError: if it is not configured.
     """
     tasks = has.settings.tasks
     if task is None:
-        return DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0]
+        return default_task(tasks)
     if task not in tasks:
         raise invalid("query", "task", "unknown_task", f"configured are {', '.join(sorted(tasks))}")
     return task
+
+
+def default_task(tasks: Sequence[str]) -> str:
+    """Return the task that is meant where none is named."""
+    return DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0]
 
 
 Task = Annotated[str, Depends(task_parameter)]
@@ -93,7 +110,7 @@ ERRORS: Mapping[int, str] = {
     400: "The body is no JSON.",
     408: "The body did not come in time.",
     404: "There is no such thing (any more); `detail` says what was looked for.",
-    409: "The learner refused it; `detail` says why.",
+    409: "It was refused; `detail` says why.",
     413: "The body, or a record, is too large.",
     422: "A field is wrong; `errors` names it.",
     503: "Kafka or Redis is away, or the model log is still being read; `detail` says what to do.",

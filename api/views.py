@@ -6,15 +6,25 @@ from typing import Any
 
 import msgspec
 
-from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
-from store.keys import Granularity
-from store.reader import Bucket, Page, confidence
+from api.explaining import ExplanationView
+from api.problems import FieldError
+from schemas.drift import Drift
+from schemas.records import LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
+from store.keys import WIDTH_MS, Granularity
+from store.reader import Bucket, confidence
 from store.receipt import Receipt
+from store.recent.index import Indexed
+from store.recent.rows import Marks, Recent
 from store.writer import TEXT_SHOWN
 
 
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction. The label is null if the model knew no class; its probability is the confidence."""
+    """A prediction. The label is null if the model knew no class; its probability is the confidence.
+
+    `traceparent` is the W3C trace context that the event brought as a header of its record, or null.
+    Of its label: the state of the one that counts, the truth once one is learned and whether the prediction was correct, whether someone
+    gave a label or verdict, and whether the last verdict is "wrong". `score` is that of the class by which predictions are ranked.
+    """
 
     event_id: str
     task: str
@@ -28,30 +38,44 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelVersion
     event_ts: int
     predicted_at: int
+    traceparent: str | None
+    label_state: State | None
+    truth: str | None
+    correct: bool | None
+    reviewed: bool
+    marked_wrong: bool
+    score: float | None = None
 
 
 class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of predictions, latest first; `next` is the cursor of the page after it, null on the last one."""
+    """A page of predictions, latest first; `next` is the cursor of the page after it, null on the last one.
+
+    `indexed` says what the index holds in which filters and searches look.
+    """
 
     task: str
     predictions: list[PredictionView]
     next: str | None
+    indexed: Indexed
 
 
 class PredictionDetail(PredictionView, frozen=True, kw_only=True):
-    """A prediction and what is known of its label: state, place in the model log, the truth once it is learned."""
+    """A prediction, and the place in the model log that absorbed its label.
 
-    label_state: State | None
+    `marked_wrong`: someone has said that it is wrong, and no label has come since. `correct` is by the truth, null without one.
+    The explanation is null if it was not asked for, or the model cannot explain.
+    """
+
     label_seq: int | None
-    truth: str | None
-    correct: bool | None
+    explanation: ExplanationView | None
 
 
 class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an event's labels: the state of the one that counts, the seq that absorbed it, and all states, oldest first.
 
     `served` is the label that had been served for the event, `score` how that fared against the label that counts. Both are null
-    if nobody had asked the model (a self-contained label); `score` also for a correction, since an event is scored once.
+    if nobody had asked the model (a self-contained label); `score` also if the event was scored before: it is scored once, by its first
+    label or verdict. `marked_wrong`: someone has said that what was served is wrong, and no label has come since.
     """
 
     event_id: str
@@ -62,16 +86,22 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool
     time: int
     history: list[LabelState]
 
 
 class CountsBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Predictions of each label in the window that starts at `start`; the empty label counts those without one."""
+    """Predictions of each label in the window that starts at `start`; the empty label counts those without one.
+
+    `seconds` is the length of the window, of the running one so far, and `per_second` what that makes of the counts. The total has neither.
+    """
 
     start: int
     total: int
     counts: dict[str, int]
+    per_second: dict[str, float] = {}
+    seconds: float | None = None
 
 
 class CountsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +146,17 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     ids: list[str]
 
 
+class PartlyAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Some records of a list are in Kafka now, with their ids at their places; those with null are not, and `errors` says why.
+
+    Send the others again, put right, as a request of their own.
+    """
+
+    accepted: int
+    ids: list[str | None]
+    errors: list[FieldError]
+
+
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a part is ready (null: not known), and why not.
 
@@ -134,7 +175,8 @@ class ReadyView(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, PartView]
 
 
-def _fields(p: Prediction) -> dict[str, Any]:
+def _fields(recent: Recent) -> dict[str, Any]:
+    p, marks = recent.prediction, recent.marks
     return {
         "event_id": p.event_id,
         "task": p.task,
@@ -148,25 +190,24 @@ def _fields(p: Prediction) -> dict[str, Any]:
         "model": p.model,
         "event_ts": p.event_ts,
         "predicted_at": p.predicted_at,
+        "traceparent": p.traceparent,
+        "label_state": marks.state,
+        "truth": marks.truth,
+        "correct": recent.correct,
+        "reviewed": marks.reviewed,
+        "marked_wrong": marks.marked_wrong,
     }
 
 
-def predictions_view(task: str, page: Page) -> PredictionsView:
-    """Return a page as it is shown."""
-    shown = [PredictionView(**_fields(p)) for p in page.predictions]
-    return PredictionsView(task=task, predictions=shown, next=page.next.text() if page.next else None)
+def prediction_view(recent: Recent) -> PredictionView:
+    """Return a prediction as it is shown in a list."""
+    return PredictionView(**_fields(recent), score=recent.score)
 
 
-def prediction_detail(prediction: Prediction, receipt: Receipt | None) -> PredictionDetail:
+def prediction_detail(prediction: Prediction, receipt: Receipt | None, explanation: ExplanationView | None = None) -> PredictionDetail:
     """Return a prediction with what is known of its label."""
-    truth = receipt.truth if receipt else None
-    return PredictionDetail(
-        **_fields(prediction),
-        label_state=receipt.state if receipt else None,
-        label_seq=receipt.seq if receipt else None,
-        truth=truth,
-        correct=None if truth is None else truth == prediction.label,
-    )
+    recent = Recent(prediction=prediction, marks=Marks.of(receipt))
+    return PredictionDetail(**_fields(recent), label_seq=receipt.seq if receipt else None, explanation=explanation)
 
 
 def receipt_view(receipt: Receipt) -> ReceiptView:
@@ -180,15 +221,27 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         truth=receipt.truth,
         served=receipt.served,
         score=receipt.score,
+        marked_wrong=receipt.marked_wrong,
         time=receipt.time,
         history=receipt.history,
     )
 
 
-def counts_view(task: str, granularity: Granularity, buckets: list[Bucket]) -> CountsView:
-    """Return counts as they are shown."""
-    shown = [CountsBucket(start=b.start, total=sum(b.counts.values()), counts=b.counts) for b in buckets]
-    return CountsView(task=task, granularity=granularity, buckets=shown)
+def counts_view(task: str, granularity: Granularity, buckets: list[Bucket], *, now: int) -> CountsView:
+    """Return counts as they are shown at `now`."""
+    return CountsView(
+        task=task, granularity=granularity, buckets=[_counts_bucket(bucket, WIDTH_MS[granularity], now) for bucket in buckets]
+    )
+
+
+def _counts_bucket(bucket: Bucket, width: int | None, now: int) -> CountsBucket:
+    total = sum(bucket.counts.values())
+    if width is None:
+        return CountsBucket(start=bucket.start, total=total, counts=bucket.counts)
+    # A second at least: a window that has just begun, by a clock that may be behind Kafka's, would show any rate.
+    seconds = min(width, max(1000, now - bucket.start)) / 1000
+    rates = {label: count / seconds for label, count in bucket.counts.items()}
+    return CountsBucket(start=bucket.start, total=total, counts=bucket.counts, per_second=rates, seconds=seconds)
 
 
 def quality_view(task: str, quality: Quality | None, label_states: dict[str, int], *, now: int) -> QualityView:

@@ -13,19 +13,20 @@ from api import incoming
 from api.access.guard import needs
 from api.access.limits import spend
 from api.bodies import read_body
-from api.ids import new_id
-from api.incoming import ITEMS_MAX, Outgoing
+from api.idempotency import REPLAYED, IdempotencyKey, note_sent, was_sent
+from api.ids import MakeId, derived_ids, new_ids
+from api.incoming import ITEMS_MAX, Incoming
 from api.problems import FieldError, Problem
 from api.publisher import RecordTooLarge
 from api.services import Has, Services, answers, json
-from api.views import Accepted
+from api.views import Accepted, PartlyAccepted
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.connect import KafkaUnavailable
 
 router = APIRouter(prefix="/v1", tags=["write"], dependencies=needs("write"))
 
-Parse = Callable[[bytes, Settings, Callable[[], str]], list[Outgoing]]
+Parse = Callable[[bytes, Settings, MakeId], Incoming]
 
 
 def _body(record: str) -> dict[str, Any]:
@@ -34,36 +35,63 @@ def _body(record: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/events", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewEvent"))
-async def events(request: Request, has: Has) -> Response:
+_ANSWERS = answers(Accepted, 400, 413, 422, 503, status=202) | answers(PartlyAccepted, status=207)
+
+
+@router.post("/events", status_code=202, responses=_ANSWERS, openapi_extra=_body("NewEvent"))
+async def events(request: Request, has: Has, key: IdempotencyKey) -> Response:
     """Send texts to classify, one object or a list; `event_id` is made if it is missing.
 
-    All are accepted or none, except where an answer 413 or 503 says otherwise: sending them again with their ids is harmless.
+    Of a list those that are right are accepted: all (202), some (207, `errors` says what is wrong with the others) or none (422). After an
+    answer 413 or 503 some may be in Kafka: sending them again with their ids, or with the same Idempotency-Key, is harmless.
     """
-    return await to_thread.run_sync(_send, request, has, Topic.EVENTS, incoming.events, await read_body(request), limiter=has.writers)
+    body = await read_body(request)
+    return await to_thread.run_sync(_send, request, has, Topic.EVENTS, incoming.events, body, key, limiter=has.writers)
 
 
-@router.post("/feedback", status_code=202, responses=answers(Accepted, 400, 413, 422, 503, status=202), openapi_extra=_body("NewFeedback"))
-async def feedback(request: Request, has: Has) -> Response:
-    """Send labels, one object or a list; `feedback_id` is made if it is missing.
+@router.post("/feedback", status_code=202, responses=_ANSWERS, openapi_extra=_body("NewFeedback"))
+async def feedback(request: Request, has: Has, key: IdempotencyKey) -> Response:
+    """Send labels, or verdicts on what was served, one object or a list; `feedback_id` is made if it is missing.
 
+    Lists are answered as those of `POST /v1/events`.
+
+    The verdict `right` is the label that was served; `wrong` counts against it and teaches nothing.
     A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
-    return await to_thread.run_sync(_send, request, has, Topic.FEEDBACK, incoming.feedback, await read_body(request), limiter=has.writers)
+    body = await read_body(request)
+    return await to_thread.run_sync(_send, request, has, Topic.FEEDBACK, incoming.feedback, body, key, limiter=has.writers)
 
 
-def _send(request: Request, has: Services, topic: Topic, parse: Parse, body: bytes) -> Response:
-    records = parse(body, has.settings, new_id)
-    spend(request, len(records))
-    ids = [record.id for record in records]
+def _send(request: Request, has: Services, topic: Topic, parse: Parse, body: bytes, key: str | None) -> Response:
+    found = parse(body, has.settings, new_ids if key is None else derived_ids(key, topic))
+    spend(request, len(found.records))
+    if key is not None and was_sent(has.sent_keys, topic, key, body):
+        return _answer(found, replayed=True)
+    _publish(has, topic, found)
+    if key is not None:
+        note_sent(has.sent_keys, topic, key, body)
+    return _answer(found, replayed=False)
+
+
+def _publish(has: Services, topic: Topic, found: Incoming) -> None:
     try:
-        has.publisher.publish(has.settings.topic_prefix + topic, records)
+        has.publisher.publish(has.settings.topic_prefix + topic, found.records)
     except RecordTooLarge as error:
-        wrong = FieldError(field="body", reason="too_large", detail=str(error), index=error.index)
+        wrong = FieldError(field="body", reason="too_large", detail=str(error), index=found.places[error.index])
         detail = f"{error}; the others may be in Kafka already: send them again with these ids, that is harmless"
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, errors=[wrong], ids=ids) from error
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, errors=[wrong, *found.errors], ids=found.ids) from error
     except KafkaUnavailable as error:
         detail = f"{error}. Some records may be in Kafka already: send all again with these ids, that is harmless"
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, ids=ids) from error
-    return json(Accepted(accepted=len(records), ids=ids), status=202)
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, errors=found.errors, ids=found.ids) from error
+
+
+def _answer(found: Incoming, *, replayed: bool) -> Response:
+    accepted = len(found.records)
+    if found.errors:
+        response = json(PartlyAccepted(accepted=accepted, ids=found.ids, errors=found.errors), status=HTTPStatus.MULTI_STATUS)
+    else:
+        response = json(Accepted(accepted=accepted, ids=[record.id for record in found.records]), status=HTTPStatus.ACCEPTED)
+    if replayed:
+        response.headers[REPLAYED] = "true"
+    return response

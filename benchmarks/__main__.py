@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import backends, backlog, bounded, drift, fuzz, live_refresh, live_swap, model, snapshots, swap
+from benchmarks import (
+    backends,
+    backlog,
+    bounded,
+    classify,
+    drift,
+    fuzz,
+    hostile,
+    live_refresh,
+    live_swap,
+    model,
+    publish,
+    review,
+    review_cost,
+    snapshots,
+    swap,
+)
 
 
 def refresh(arguments: list[str]) -> None:
@@ -22,9 +38,14 @@ BENCHMARKS = {
     "backends": backends.main,
     "bounded": bounded.main,
     "fuzz": fuzz.main,
+    "publish": publish.main,
+    "classify": classify.main,
+    "hostile": hostile.main,
     "refresh": refresh,
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,
+    "review": review.main,
+    "review-cost": review_cost.main,
     "swap": swap.main,
 }
 SHORT = ("backlog", "model", "snapshots")

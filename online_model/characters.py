@@ -34,7 +34,7 @@ FOLDED = (1 << CLASS_SHIFT) - 1
 LONG_FOLD = 1 << 28
 """Flag: the folded form has several code points, and the low bits are its place in `expansions()`."""
 
-_DENSE = (
+DENSE_RANGES = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
     (0x1100, 0x11FF),  # Hangul jamo
@@ -49,7 +49,7 @@ _DENSE = (
     (0x1AFF0, 0x1B16F),
     (0x20000, 0x3FFFF),
 )
-_EMOJI = ((0x2300, 0x23FF), (0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x1F000, 0x1FAFF))
+EMOJI_RANGES = ((0x2300, 0x23FF), (0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x1F000, 0x1FAFF))
 
 Codes = npt.NDArray[np.int32]
 
@@ -96,12 +96,12 @@ def classify(character: str) -> int:
     if category == "Cf":
         return EXTEND if point in (0x200C, JOINER) else IGNORED
     if category[0] == "M":
-        return DENSE if _within(point, _DENSE) else EXTEND
+        return DENSE if _within(point, DENSE_RANGES) else EXTEND
     if category[0] in "PS":
-        return EMOJI if category != "Sm" and _within(point, _EMOJI) else MARK
+        return EMOJI if category != "Sm" and _within(point, EMOJI_RANGES) else MARK
     if category == "Nd":
         return DIGIT
-    return DENSE if _within(point, _DENSE) else LETTER
+    return DENSE if _within(point, DENSE_RANGES) else LETTER
 
 
 def _within(point: int, ranges: tuple[tuple[int, int], ...]) -> bool:

@@ -2,7 +2,8 @@
 
 A label can be decided once its event's text is known: from the event's first prediction, or from a label that brings the text
 with it. Until then it waits. Labels are decided in the order in which they came; each is in exactly one state, and a final
-state never changes. `docs/architecture.md` has the rules in words ("The life of a label").
+state never changes. A verdict is decided like a label: `right` is the label that was served, `wrong` denies it and gives none.
+`docs/architecture.md` has the rules in words ("The life of a label").
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ MESSAGES_MAX = 100
 WAITING_MAX = 1000
 """Labels of one event that wait for it at the same time; their number bounds what each further label of it costs."""
 
+DENIED = ""
+"""What the verdict `wrong` says in place of a label; no label is empty."""
+
+NOTHING_SERVED = "nothing_served: no label was served for the event, so there is nothing that a verdict could be about"
+"""The reason of a verdict that is rejected. Its record is sound, so there is no dead letter: sending it again would not help."""
+
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A valid feedback record and where it lies in its topic."""
@@ -28,7 +35,14 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     def ref(self) -> FeedbackRef:
         """The reference by which label states name it."""
         sent = self.feedback
-        return FeedbackRef(at=self.at, feedback_id=sent.feedback_id, source=sent.source, reviewer=sent.reviewer, drawn=sent.drawn)
+        return FeedbackRef(
+            at=self.at,
+            feedback_id=sent.feedback_id,
+            source=sent.source,
+            reviewer=sent.reviewer,
+            drawn=sent.drawn,
+            verdict=sent.verdict,
+        )
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +62,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         waiting: the labels that wait for it, in their order.
         decided: in each partition of the feedback topic, the offset up to which its labels are decided.
         label: the label that stands: the last one that was learned.
-        messages: `feedback_id` and label of what was learned or a duplicate, where the sender gave an id: to know them when sent again.
+        marked: whether a verdict `wrong` stands: no label has come since. If no label stands, it has scored the event.
+        messages: `feedback_id` and label of what was learned, marked or a duplicate, where the sender gave an id: to know them when sent
+            again; `DENIED` is in place of the label of a `wrong`.
         forget_at: when all this may be forgotten, epoch ms.
     """
 
@@ -58,6 +74,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[Waiting, ...] = ()
     decided: dict[int, int] = {}
     label: str | None = None
+    marked: bool = False
     messages: tuple[tuple[str, str], ...] = ()
     forget_at: int = 0
 
@@ -65,6 +82,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     def known(self) -> bool:
         """Whether the event's text is known, so that its labels can be decided."""
         return self.prediction is not None or self.text is not None
+
+    @property
+    def served(self) -> str | None:
+        """The label that was served for the event, if one was."""
+        return None if self.prediction is None else self.prediction.label
 
     @property
     def known_since(self) -> int:
@@ -85,21 +107,32 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True, tag="decision"):
     """A label's new state. With a `text` it is to be learned, and the learner gives it a seq.
 
-    `previous` is the state that was announced before, `corrects` the label that stood before. The text comes with the
-    prediction that was served for it, or as `bare_text` if nobody had asked the model.
+    `label` is what it says: of a verdict `right` the label that was served, once that is known; None for `wrong`. `previous` is the
+    state that was announced before, `corrects` the label that stood before; `marked` says that a `wrong` has scored the event before.
+    The text comes with the prediction that was served for it, or as `bare_text` if nobody had asked the model.
     """
 
     incoming: Incoming
     state: State
     previous: State | None = None
+    label: str | None = None
     prediction: Prediction | None = None
     bare_text: str | None = None
     corrects: str | None = None
+    marked: bool = False
+    reason: str | None = None
 
     @property
     def text(self) -> str | None:
         """The text that the label is to be learned with; None if it teaches nothing."""
+        if self.state is State.MARKED:
+            return None
         return self.bare_text if self.prediction is None else self.prediction.text
+
+    @property
+    def denies(self) -> bool:
+        """Whether it scores the served prediction as wrong: a `wrong` of an event that nothing has scored before."""
+        return self.state is State.MARKED and self.corrects is None
 
 
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,9 +156,9 @@ def settle(
         if not is_new:
             return account, []
         if len(account.waiting) >= WAITING_MAX:
-            return _settled(account, incoming), [Decision(incoming=incoming, state=State.ORPHAN)]
+            return _settled(account, incoming), [Decision(incoming=incoming, state=State.ORPHAN, label=incoming.feedback.label)]
         waiting = Waiting(incoming=incoming, due=now + waits.label_wait_ms)
-        decision = Decision(incoming=incoming, state=State.WAITING)
+        decision = Decision(incoming=incoming, state=State.WAITING, label=incoming.feedback.label)
         return msgspec.structs.replace(account, waiting=(*account.waiting, waiting)), [decision]
     due = [(w.incoming, State.WAITING) for w in account.waiting] + ([(incoming, None)] if is_new else [])
     account = msgspec.structs.replace(account, waiting=())
@@ -139,9 +172,10 @@ def settle(
 def expire(account: Account, *, now: int) -> tuple[Account | None, list[Decision]]:
     """Make orphans of the labels that have waited long enough; None in place of an account that may be forgotten."""
     late = [w for w in account.waiting if w.due <= now]
-    decisions = [Decision(incoming=w.incoming, state=State.ORPHAN, previous=State.WAITING) for w in late]
-    for waited in late:
-        account = _settled(account, waited.incoming)
+    decisions = []
+    for incoming in (w.incoming for w in late):
+        account = _settled(account, incoming)
+        decisions.append(Decision(incoming=incoming, state=State.ORPHAN, previous=State.WAITING, label=incoming.feedback.label))
     account = msgspec.structs.replace(account, waiting=tuple(w for w in account.waiting if w.due > now))
     return (None if account.forget_at <= now and not account.waiting else account), decisions
 
@@ -162,30 +196,57 @@ def _noted(account: Account, new: Incoming | None, prediction: Prediction | None
 
 def _decide(account: Account, incoming: Incoming, previous: State | None, waits: Waits) -> tuple[Account, Decision]:
     """Decide a label whose event is known."""
-    label, standing = incoming.feedback.label, account.label
+    said = _said(account, incoming.feedback)
     account = _settled(account, incoming)
-    message = _message(incoming)
+    decision = Decision(incoming=incoming, state=State.REJECTED, previous=previous, label=said or None)
+    if said is None:
+        return account, msgspec.structs.replace(decision, reason=NOTHING_SERVED)
+    message = _message(incoming, said)
     # The same message sent again is no correction, also when another label has come between.
-    if label == standing or message in account.messages:
-        return _with_message(account, message), Decision(incoming=incoming, state=State.DUPLICATE, previous=previous)
+    repeated = message in account.messages
+    if repeated or _is_known(account, said):
+        marked = account.marked and (repeated or said == DENIED)
+        account = msgspec.structs.replace(account, marked=marked)
+        return _with_message(account, message), msgspec.structs.replace(decision, state=State.DUPLICATE)
     # Times of the records, not of this machine: a replay decides the same.
     if incoming.feedback.text is None and incoming.at.time - account.known_since > waits.label_wait_ms:
-        return account, Decision(incoming=incoming, state=State.EXPIRED, previous=previous)
-    decision = Decision(
-        incoming=incoming,
-        state=State.TRAINED if standing is None else State.CORRECTED,
-        previous=previous,
+        return account, msgspec.structs.replace(decision, state=State.EXPIRED)
+    decision = _news(account, decision, said)
+    account = msgspec.structs.replace(account, label=decision.label or account.label, marked=said == DENIED)
+    return _with_message(account, message), decision
+
+
+def _said(account: Account, feedback: Feedback) -> str | None:
+    """Return the label that a record gives, `DENIED` for a `wrong`; None for a verdict if no label was served."""
+    if feedback.verdict is None:
+        return feedback.label
+    return DENIED if feedback.verdict == "wrong" and account.served is not None else account.served
+
+
+def _is_known(account: Account, said: str) -> bool:
+    """Whether it says what is known: the label that stands, or that something is wrong which a `wrong` or another label denies already."""
+    if said == DENIED:
+        return account.marked or account.label not in (None, account.served)
+    return said == account.label
+
+
+def _news(account: Account, decision: Decision, said: str) -> Decision:
+    """Return the decision on what is new and in time."""
+    state = State.MARKED if said == DENIED else State.TRAINED if account.label is None else State.CORRECTED
+    return msgspec.structs.replace(
+        decision,
+        state=state,
         prediction=account.prediction,
         bare_text=account.text,
-        corrects=standing,
+        corrects=account.label,
+        marked=account.marked and account.label is None,
     )
-    return _with_message(msgspec.structs.replace(account, label=label), message), decision
 
 
-def _message(incoming: Incoming) -> tuple[str, str] | None:
-    """Return what tells a message sent again from a new one with the same label; None if its sender gave it no id."""
-    feedback = incoming.feedback
-    return None if feedback.feedback_id is None else (feedback.feedback_id, feedback.label)
+def _message(incoming: Incoming, said: str) -> tuple[str, str] | None:
+    """Return what tells a message sent again from a new one that says the same; None if its sender gave it no id."""
+    feedback_id = incoming.feedback.feedback_id
+    return None if feedback_id is None else (feedback_id, said)
 
 
 def _with_message(account: Account, message: tuple[str, str] | None) -> Account:

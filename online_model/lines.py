@@ -7,7 +7,7 @@ import msgspec
 from online_model.models import TextModel
 from online_model.prequential import scored
 from online_model.trials import compared, new_trial, prequential_score, with_outcome
-from schemas.log import AnyChange, DropEntry, LabelEntry, Origin, PromoteEntry, RefusalEntry, ReleaseEntry, RollbackEntry
+from schemas.log import AnyChange, DropEntry, LabelEntry, Origin, PromoteEntry, RefusalEntry, ReleaseEntry, RollbackEntry, VerdictEntry
 from schemas.records import Role, Trial
 
 FIRST_LINE = "base"
@@ -91,7 +91,16 @@ class Lines:
         served = scored(entry)
         for watched in self.watched.values():
             trial = compared(watched.trial, champion, prequential_score(watched.model, entry.text, entry.label))
-            watched.trial = trial if served is None else with_outcome(trial, entry, served)
+            watched.trial = trial if served is None else with_outcome(trial, served, correct=served.label == entry.label)
+
+    def count_wrong(self, entry: VerdictEntry) -> None:
+        """Count a prediction that someone says is wrong for the line that served it.
+
+        It compares nothing: it does not tell which label would have been right, so nobody knows whether a line that says another is.
+        """
+        if self._absent_champion is None:
+            for watched in self.watched.values():
+                watched.trial = with_outcome(watched.trial, entry.served, correct=False)
 
     def learn(self, entry: LabelEntry) -> None:
         """Let every line that is held learn the label."""

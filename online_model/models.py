@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from online_model import snapshots
+from online_model.explanation import Explanation
 from online_model.snapshots import Arrays
 from online_model.softmax import HashedSoftmax
 from online_model.specification import OWN, RIVER, Specification, SpecificationError, checked_arguments, parse, value_of
@@ -38,6 +39,13 @@ class TextModel(Protocol):
 
     def predict_top(self, x: str, top: int) -> dict[str, float]:
         """Return the `top` most probable classes, most probable first, probabilities rounded to 6 decimals."""
+
+    def explain(self, x: str, label: str | None = None) -> Explanation | None:
+        """Return what each feature of `x` adds to the logit of `label`, or of the most probable class; None if it cannot be told.
+
+        Raises:
+            KeyError: if the model does not know the label.
+        """
 
     def arrays(self) -> Arrays:
         """Return what was learned; with specification and classes it is the model."""

@@ -1,4 +1,4 @@
-"""Prequential evaluation: each label scores the prediction that was served, before the model learns it."""
+"""Prequential evaluation: each label, and each verdict `wrong`, scores the prediction that was served, before the model learns it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from schemas.log import LabelEntry
+from schemas.log import LabelEntry, VerdictEntry
 from schemas.records import ClassQuality, Score, Scores, Served
 
 LEAST_PROBABILITY = 1e-7
 NOTHING = ""
-"""Stands for the missing label of a prediction by a model without classes; no label is empty."""
+"""Stands for the missing label of a prediction by a model without classes, and for the unknown truth of a `wrong`; no label is empty."""
 
 NAMES_MAX = 2000
 """Classes that have scores of their own; later ones share one entry. Labels may hold anything, and the scores are one record."""
@@ -47,35 +47,51 @@ def log(x: float) -> float:
     return exponent * _LN2 + 2 * s * total
 
 
-def score(true: str, served: Served) -> Score:
-    """Return how the served prediction fares against the label `true`.
+def score(true: str | None, served: Served) -> Score:
+    """Return how the served prediction fares against the label `true`, or if that is None against the verdict that it is wrong.
 
-    A class that the prediction does not list gets an equal share of the probability that the listed ones leave.
+    A class that the prediction does not list gets an equal share of the probability that the listed ones leave. A `wrong` tells that
+    the truth is any class but the one that was served: its loss is that of their probability together.
     Probabilities are clipped to 1e-7 … 1.
 
     >>> from schemas.records import ModelVersion
     >>> score("b", Served(label="a", proba={"a": 0.5}, classes=3, model=ModelVersion(line="base", seq=1)))
     Score(correct=False, log_loss=1.3862943611198906)
+    >>> score(None, Served(label="a", proba={"a": 0.75}, classes=3, model=ModelVersion(line="base", seq=1)))
+    Score(correct=False, log_loss=1.3862943611198906)
     """
+    if true is None:
+        return Score(correct=False, log_loss=_loss(1.0 - served.proba.get(served.label or NOTHING, 0.0)))
     probability = served.proba.get(true)
     if probability is None:
         unlisted = served.classes - len(served.proba)
         probability = (1.0 - sum(served.proba.values())) / unlisted if unlisted > 0 else 0.0
+    return Score(correct=true == served.label, log_loss=_loss(probability))
+
+
+def _loss(probability: float) -> float:
     clipped = min(1.0, max(LEAST_PROBABILITY, probability))
-    return Score(correct=true == served.label, log_loss=-log(clipped) if clipped < 1.0 else 0.0)
+    return -log(clipped) if clipped < 1.0 else 0.0
 
 
-def scored(entry: LabelEntry) -> Served | None:
-    """Return the prediction that the entry's label scores, if it scores one.
+def scored(entry: LabelEntry | VerdictEntry) -> Served | None:
+    """Return the prediction that the entry scores, if it scores one.
 
-    A correction scores nothing: an event is scored by its first label or not at all. Nor does a label of a text on which nobody
-    had asked the model.
+    An event is scored by its first label or verdict or not at all: a correction scores nothing, nor does a label after a `wrong`, nor
+    a label of a text on which nobody had asked the model.
     """
-    return entry.served if entry.corrects is None else None
+    if isinstance(entry, VerdictEntry):
+        return entry.served
+    return entry.served if entry.corrects is None and not entry.marked else None
+
+
+def truth_in(entry: LabelEntry | VerdictEntry) -> str | None:
+    """Return the entry's label, None for the verdict `wrong`."""
+    return entry.label if isinstance(entry, LabelEntry) else None
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """One scored label."""
+    """One scored label; `true` is `NOTHING` for a verdict `wrong`, `predicted` where there was no prediction."""
 
     true: str
     predicted: str
@@ -98,7 +114,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prequential:
-    """Scores of the served predictions over all labels and over the last `window` labels.
+    """Scores of the served predictions over all labels and over the last `window` labels; a verdict `wrong` counts as one.
 
     Everything is a function of the outcomes in their order, so that an evaluation that went through `to_dict` and
     `from_dict` goes on exactly as one that did not.
@@ -121,10 +137,10 @@ class Prequential:
         self._names: set[str] = set()
         self._recent: deque[Outcome] = deque(maxlen=window)
 
-    def add(self, true: str, served: Served, weight: float) -> Score:
-        """Count the label `true` for the prediction `served`, and return the prediction's score."""
+    def add(self, true: str | None, served: Served, weight: float) -> Score:
+        """Count the label `true`, or if that is None a `wrong`, for the prediction `served`, and return the prediction's score."""
         result = score(true, served)
-        outcome = Outcome(true, served.label or NOTHING, weight, result.log_loss)
+        outcome = Outcome(true or NOTHING, served.label or NOTHING, weight, result.log_loss)
         self.labels += 1
         self._weight += weight
         self._loss += weight * result.log_loss
@@ -139,7 +155,7 @@ class Prequential:
         if (true, predicted) in self._cells:
             return true, predicted
         full = len(self._names) >= NAMES_MAX
-        counted = OTHERS if full and true not in self._names else true
+        counted = OTHERS if full and true not in self._names and true != NOTHING else true
         if true == predicted:
             return counted, counted
         if len(self._cells) >= CELLS_MAX or (full and predicted not in self._names):
@@ -160,6 +176,10 @@ class Prequential:
             weight += outcome.weight
             loss += outcome.weight * outcome.log_loss
         return _scores(len(self._recent), cells, weight, loss)
+
+    def cells(self) -> dict[tuple[str, str], float]:
+        """Return the confusion matrix over all labels: the weight of each pair of truth and prediction that occurred."""
+        return dict(self._cells)
 
     def stored(self) -> Evaluation:
         """Return the evaluation as a record."""

@@ -8,12 +8,13 @@ from online_model import replica_storage, snapshots
 from online_model.arms import arm_of
 from online_model.characters import UNICODE
 from online_model.drift import DriftMonitor
+from online_model.explanation import Explanation
 from online_model.lines import Lines, Watched
 from online_model.models import TextModel, build
-from online_model.prequential import Prequential, scored
+from online_model.prequential import Prequential, scored, truth_in
 from online_model.snapshots import SnapshotError
 from online_model.specification import OWN
-from schemas.log import AnyLogEntry, ChangeEntry, LabelEntry, Origin
+from schemas.log import AnyLogEntry, ChangeEntry, LabelEntry, Origin, VerdictEntry
 from schemas.records import ModelVersion, Role, Served, Trial
 from schemas.settings import DriftDetector, Settings
 
@@ -122,6 +123,7 @@ class Replica:
         """Apply the next entry of the log. False if it was applied before.
 
         A label scores the served prediction, compares the watched lines with the champion, and is learned by all, in that order.
+        A verdict `wrong` scores the served prediction, and teaches nothing.
 
         Args:
             brought: the model, as it is at this entry, of a line that the entry brings in and that is not held; without it the line
@@ -138,16 +140,22 @@ class Replica:
         if entry.seq > self.seq + 1:
             raise LogGap(self.seq + 1, entry.seq)
         if isinstance(entry, LabelEntry):
-            if (served := scored(entry)) is not None:
-                result = self.quality.add(entry.label, served, entry.weight)
-                self.drift.add(error=not result.correct, seq=entry.seq)
+            self._score(entry)
             self.lines.compare(entry)
             self.lines.learn(entry)
             self.updated_at = entry.time
+        elif isinstance(entry, VerdictEntry):
+            self._score(entry)
+            self.lines.count_wrong(entry)
         elif isinstance(entry, ChangeEntry):
             self.lines.change(entry, brought)
         self.seq = entry.seq
         return True
+
+    def _score(self, entry: LabelEntry | VerdictEntry) -> None:
+        if (served := scored(entry)) is not None:
+            result = self.quality.add(truth_in(entry), served, entry.weight)
+            self.drift.add(error=not result.correct, seq=entry.seq)
 
     def predict(self, text: str, *, top: int, event_id: str = "") -> Served:
         """Return the prediction for `text` with its `top` most probable classes.
@@ -166,6 +174,18 @@ class Replica:
     def shadow_predictions(self, text: str, *, top: int) -> list[Served]:
         """Return what the lines that are watched in role `shadow` predict."""
         return [self.predict_as(trial.line, text, top) for trial in self.trials() if trial.role == "shadow"]
+
+    def explain(self, text: str, label: str | None = None, *, line: str | None = None) -> tuple[ModelVersion, Explanation] | None:
+        """Return what each feature of `text` adds to the logit of `label`, or of the most probable class, and by which model that is.
+
+        It is that of `line` if that is held, else the one that serves. None if it cannot explain, or knows no such label.
+        """
+        explains = line if line is not None and self.holds(line) else self.line
+        try:
+            explanation = self._model_of(explains).explain(text, label)
+        except KeyError:
+            return None
+        return None if explanation is None else (ModelVersion(line=explains, seq=self.seq), explanation)
 
     def _served(self, line: str, model: TextModel, text: str, top: int) -> Served:
         proba = model.predict_top(text, top)

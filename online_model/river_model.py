@@ -137,6 +137,9 @@ class RiverModel:
             return dict.fromkeys(self.classes, 1 / len(proba))
         return {name: p / total for name, p in zip(self.classes, proba, strict=True)}
 
+    def explain(self, x: str, label: str | None = None) -> None:
+        """Return None: what a feature adds to a score, River's classifiers have no common way to tell."""
+
     def _said(self, features: dict[str, float]) -> dict[str, float]:
         try:
             if not self._gives_proba:

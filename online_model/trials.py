@@ -9,7 +9,7 @@ import msgspec
 
 from online_model.models import TextModel
 from online_model.prequential import LEAST_PROBABILITY, log
-from schemas.log import LabelEntry, Metrics
+from schemas.log import Metrics
 from schemas.records import Role, Score, Served, Trial
 from schemas.settings import Settings
 
@@ -66,11 +66,10 @@ def compared(trial: Trial, champion: Score, line: Score) -> Trial:
     )
 
 
-def with_outcome(trial: Trial, entry: LabelEntry, served: Served) -> Trial:
+def with_outcome(trial: Trial, served: Served, *, correct: bool) -> Trial:
     """Return the trial with the outcome of what was served, if one of the two served it since the trial began."""
     if served.model.seq < trial.since_seq:
         return trial
-    correct = int(served.label == entry.label)
     if served.model.line == trial.line:
         return msgspec.structs.replace(trial, served=trial.served + 1, served_correct=trial.served_correct + correct)
     if served.model.line == trial.champion:

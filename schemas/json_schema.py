@@ -19,6 +19,7 @@ from schemas.metrics import metrics_page
 from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
 from schemas.reference import settings_page, topics_page
 from schemas.topics import Topic
+from schemas.trending import Trending
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -32,11 +33,24 @@ TOPIC_RECORDS: dict[Topic, Any] = {
     Topic.LABEL_STATES: LabelState,
     Topic.QUALITY: Quality,
     Topic.AGGREGATES: Aggregate,
+    Topic.TRENDING: Trending,
     Topic.ALARMS: Alarm,
     Topic.DEAD_LETTERS: DeadLetter,
     Topic.AUDIT: AuditRecord,
 }
 """What a topic holds: a record, or a union of them."""
+
+
+ONE_MEANING = [
+    {"required": ["label"], "properties": {"label": {"type": "string"}, "verdict": {"type": "null"}}},
+    {"required": ["verdict"], "properties": {"verdict": {"type": "string"}, "label": {"type": "null"}, "text": {"type": "null"}}},
+]
+"""A label or a verdict, which goes with no text: the rule of `Feedback` that its fields do not tell."""
+
+
+def with_rules(components: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON Schemas of types by name with the rules that hold between fields of one of them."""
+    return {name: schema | ({"oneOf": ONE_MEANING} if name == "Feedback" else {}) for name, schema in components.items()}
 
 
 def topic_schema(topic: Topic) -> dict[str, Any]:
@@ -49,7 +63,7 @@ def topic_schema(topic: Topic) -> dict[str, Any]:
     for component in components.values():
         if "v" in component.get("properties", {}):
             component["properties"]["v"] = {"const": SCHEMA_VERSION, "default": SCHEMA_VERSION}
-    return {"$schema": DIALECT, "title": topic.value, **schema, "$defs": components}
+    return {"$schema": DIALECT, "title": topic.value, **schema, "$defs": with_rules(components)}
 
 
 def generated_files() -> dict[str, str]:

@@ -32,8 +32,8 @@ class LabelEntry(LogEntry, frozen=True, kw_only=True, tag="label"):
     """A label to learn, with the text and the prediction that was served for it.
 
     `served` is null if nobody had asked the model (a self-contained label): such an entry teaches, and scores nothing.
-    `corrects` is the label that was learned for this event before, if any: such an entry scores nothing either, since an
-    event is scored by its first label or not at all.
+    `corrects` is the label that was learned for this event before, if any, and `marked` whether a verdict `wrong` has scored the
+    prediction: such an entry scores nothing either, since an event is scored once, by its first label or verdict, or not at all.
     """
 
     event_id: str
@@ -44,6 +44,19 @@ class LabelEntry(LogEntry, frozen=True, kw_only=True, tag="label"):
     served: Served | None = None
     feedback: FeedbackRef
     corrects: str | None = None
+    marked: bool = False
+
+
+class VerdictEntry(LogEntry, frozen=True, kw_only=True, tag="verdict"):
+    """The prediction that was served for an event was wrong, someone says: it is scored as an error. Teaches no model.
+
+    Only what scores is in the log: of an event that a label has scored, or that was marked before, there is no such entry.
+    """
+
+    event_id: str
+    weight: float
+    served: Served
+    feedback: FeedbackRef
 
 
 class SnapshotEntry(LogEntry, frozen=True, kw_only=True, tag="snapshot"):
@@ -122,7 +135,7 @@ class RefusalEntry(ChangeEntry, frozen=True, kw_only=True, tag="refusal"):
 
 
 AnyChange = ReleaseEntry | PromoteEntry | RollbackEntry | DropEntry | RefusalEntry
-AnyLogEntry = LabelEntry | SnapshotEntry | AnyChange
+AnyLogEntry = LabelEntry | VerdictEntry | SnapshotEntry | AnyChange
 
 
 class Command(Record, frozen=True, kw_only=True):

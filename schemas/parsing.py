@@ -129,16 +129,34 @@ def parse_event(value: bytes | None, *, tasks: Collection[str], max_text_bytes: 
 
 
 def parse_feedback(value: bytes | None, *, tasks: Collection[str], max_text_bytes: int) -> Feedback:
-    """Return the label in `value`.
+    """Return the label or verdict in `value`.
 
     Raises:
         RejectRecord: if it cannot be read, breaks a rule, names an unknown task, or brings a text that is too long.
+
+    >>> parse_feedback(b'{"event_id": "1"}', tasks={"default"}, max_text_bytes=99)
+    Traceback (most recent call last):
+    ...
+    schemas.parsing.RejectRecord: invalid_field: `$.label` or `$.verdict` is needed: both are missing
     """
     feedback = _decode(_feedback_decoder, value)
+    _check_meaning(feedback)
     _check_task(feedback.task, tasks)
     if feedback.text is not None:
         _check_length(feedback.text, max_text_bytes)
     return feedback
+
+
+def _check_meaning(feedback: Feedback) -> None:
+    """Refuse what says nothing, or two things."""
+    if feedback.verdict is None:
+        if feedback.label is None:
+            raise RejectRecord(Reason.INVALID_FIELD, "`$.label` or `$.verdict` is needed: both are missing")
+        return
+    if feedback.label is not None:
+        raise RejectRecord(Reason.INVALID_FIELD, "`$.verdict` stands in place of `$.label`: both are given")
+    if feedback.text is not None:
+        raise RejectRecord(Reason.INVALID_FIELD, "`$.verdict` is about what was served: it goes with no `$.text`")
 
 
 def parse_command(value: bytes | None, *, tasks: Collection[str]) -> Command:

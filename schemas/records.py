@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from schemas.drift import Drift
+
 SCHEMA_VERSION = 1
 DEFAULT_TASK = "default"
 
@@ -24,7 +26,6 @@ EpochMs = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Meta = dict[str, str | int | float | bool | None]
 
-
 Role = Literal["shadow", "split", "former"]
 """Of a line that is watched: one that does not serve yet, one that serves a share of the events, the one that served before."""
 
@@ -34,7 +35,7 @@ KeyRole = Literal["read", "write", "review", "admin"]
 
 
 class Reason(StrEnum):
-    """Why a record was rejected."""
+    """Why a record was refused, so that there is a dead letter."""
 
     NULL_VALUE = "null_value"
     NOT_UTF8 = "not_utf8"
@@ -53,6 +54,7 @@ class State(StrEnum):
     TRAINED = "trained"
     DUPLICATE = "duplicate"
     CORRECTED = "corrected"
+    MARKED = "marked"
     EXPIRED = "expired"
     ORPHAN = "orphan"
     REJECTED = "rejected"
@@ -78,15 +80,21 @@ Drawn = Literal["random", "uncertain", "diverse", "new", "wrong"]
 """Why an event was chosen to be labelled: at random, or since it promised to teach much."""
 
 
-class Feedback(Record, frozen=True, kw_only=True):
-    """A label for an event. Topic `feedback`, key `event_id`.
+Verdict = Literal["right", "wrong"]
+"""What someone says of the label that was served, in place of a label."""
 
-    With `text` it is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
+
+class Feedback(Record, frozen=True, kw_only=True):
+    """A label for an event, or a verdict on what was served for it, one of both. Topic `feedback`, key `event_id`.
+
+    The verdict `right` is the label that was served; `wrong` names none: it counts against the prediction and teaches nothing.
+    With `text` a label is self-contained: it needs no event, is learned at once, and never waits or expires. So labels from before
     Millrace can be imported. A label from the review queue says who gave it (`reviewer`) and why it was asked for (`drawn`).
     """
 
     event_id: Id
-    label: Label
+    label: Label | None = None
+    verdict: Verdict | None = None
     text: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     feedback_id: Id | None = None
     task: TaskName = DEFAULT_TASK
@@ -127,7 +135,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prediction(Served, frozen=True, kw_only=True):
-    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`."""
+    """A classified event. Topic `predictions`, key `event_id`; `source` is the event's place in `events`.
+
+    `traceparent` is the W3C trace context that the event brought as a header; null if it brought none, or an invalid one.
+    """
 
     v: int = SCHEMA_VERSION
     event_id: str
@@ -137,6 +148,7 @@ class Prediction(Served, frozen=True, kw_only=True):
     event_ts: EpochMs
     predicted_at: EpochMs
     source: Position
+    traceparent: str | None = None
 
 
 class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,10 +159,11 @@ class FeedbackRef(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     reviewer: str | None = None
     drawn: Drawn | None = None
+    verdict: Verdict | None = None
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How the served prediction fared against the label: natural-log loss of the label's probability."""
+    """How the served prediction fared: natural-log loss of the label's probability; for a `wrong`, of all other labels than the served."""
 
     correct: bool
     log_loss: float
@@ -159,9 +172,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 class LabelState(Record, frozen=True, kw_only=True):
     """A change of a label's state. Topic `label-states`, key `event_id` (empty for a label that names none).
 
-    `seq` is the entry of the model log that absorbed the label; null if it teaches nothing (yet). `served` is the label that
-    had been served for the event, and `score` how that fared; `score` is null if the label scores nothing: it was not learned,
-    it corrects another, or nobody had asked the model.
+    `label` is for the verdict `right` the one that was served, once that is known, and null for `wrong`. `seq` is the entry of the
+    model log that absorbed it; null if it teaches and scores nothing (yet). `served` is the label that had been served for the event,
+    and `score` how that fared; null if nothing is scored: the label was not learned, the event was scored before, or nobody had asked.
     """
 
     event_id: str | None
@@ -174,6 +187,7 @@ class LabelState(Record, frozen=True, kw_only=True):
     served: str | None = None
     score: Score | None = None
     reason: str | None = None
+    comment: str | None = None
     time: EpochMs
 
 
@@ -187,29 +201,13 @@ class ClassQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """Prequential scores over some labels: accuracy and F1 in 0..1, log loss in nats."""
+    """Prequential scores over some `labels`, verdicts `wrong` among them: accuracy and F1 in 0..1, log loss in nats."""
 
     labels: int
     accuracy: float
     macro_f1: float
     log_loss: float
     per_class: dict[str, ClassQuality]
-
-
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """The served predictions have come to be wrong more often, says a detector.
-
-    It is the task's alarm `number`, raised by the label of log entry `seq`. `errors_before` and `errors_after` are shares of
-    so many labels before and after the change; where it lies is the detector's estimate.
-    """
-
-    number: int
-    seq: int
-    detector: str
-    errors_before: float
-    labels_before: int
-    errors_after: float
-    labels_after: int
 
 
 class Alarm(Record, frozen=True, kw_only=True):
@@ -267,9 +265,12 @@ class Quality(Record, frozen=True, kw_only=True):
 
 
 class Aggregate(Record, frozen=True, kw_only=True):
-    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted."""
+    """An absolute count. Topic `aggregates`, key `name/task/label/granularity/start`, compacted.
 
-    name: Literal["predictions", "label_states"]
+    The label is that of the predictions, the state of the label states, and `correct` or `wrong` of the scores.
+    """
+
+    name: Literal["predictions", "label_states", "scores"]
     task: str
     label: str
     granularity: Literal["minute", "hour", "day", "total"]

@@ -26,6 +26,7 @@ TOPIC_KEYS: dict[Topic, str] = {
     Topic.LABEL_STATES: "`event_id`, empty for a label that names none",
     Topic.QUALITY: "`task`",
     Topic.AGGREGATES: "`name/task/label/granularity/start`",
+    Topic.TRENDING: "`task/kind`",
     Topic.ALARMS: "`task`",
     Topic.DEAD_LETTERS: "`partition:offset` of the record that was refused",
     Topic.AUDIT: "name of the API key, empty without one",

@@ -61,7 +61,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         allow_pickle: whether models of River are stored as snapshots, which are pickles: whoever can write to the artifact folder can
             then run code in the jobs. Without it they are never stored, and each start learns the whole log again.
         recent_predictions: how many predictions of each task Redis keeps (and as many label receipts).
+        review_window: so many of the newest predictions are candidates of the review queue.
+        review_random_share: share of the events, chosen by hash of their id, that only chance asks for: their labels alone estimate the
+            accuracy without bias (docs/review.md).
+        review_claim_s: so long an event is kept for the reviewer who was asked about it.
+        review_labels_per_event: so many reviewers must agree on the label of an event that several are asked about; 1 for one reviewer an
+            event.
+        review_second_share: share of the events, chosen by hash of their id, that several reviewers are asked about, if several are.
         publish_interval_ms: predictions are written to Redis in batches of so long.
+        trending: whether the names in the texts are counted (docs/trending.md).
+        trending_slide_s: a window of them begins every so often.
+        trending_window_slides: … and is so many of these long.
+        trending_top: how many of the most frequent names of a window are shown, of each kind.
+        trending_lateness_ms: a window waits so long, in Kafka's time, for predictions that come out of order. Those that come later are
+            counted apart.
+        trending_idle_ms: a partition without predictions for so long holds up no window; when none has any, windows close by the clock.
+        trending_names: how many different names may be kept, each in each slide, for all windows and tasks together; of more, the rarest
+            are left out, and by how much that can make a count too low is shown. 100 bytes of the TaskManager's heap each.
         learn_state_backend: where Flink keeps the predictions that wait for labels: RocksDB writes at a checkpoint what is new, the heap
             (`hashmap`) everything.
         taskmanager_heap_mib: heap for tasks and their state in the TaskManager that `millrace up` starts.
@@ -96,7 +112,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_memory_mib: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 32
     allow_pickle: bool = False
     recent_predictions: Positive = 100_000
+    review_window: Annotated[int, msgspec.Meta(ge=1, le=200_000)] = 20_000
+    review_random_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+    review_claim_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 600
+    review_labels_per_event: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
+    review_second_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=10)] = 100
+    trending: bool = True
+    trending_slide_s: Annotated[int, msgspec.Meta(ge=1, le=24 * 3600)] = 60
+    trending_window_slides: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 10
+    trending_top: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    trending_lateness_ms: Annotated[int, msgspec.Meta(ge=1, le=3600 * 1000)] = 5000
+    trending_idle_ms: Annotated[int, msgspec.Meta(ge=100, le=3600 * 1000)] = 10_000
+    trending_names: Annotated[int, msgspec.Meta(ge=100)] = 400_000
     learn_state_backend: Literal["rocksdb", "hashmap"] = "rocksdb"
     taskmanager_heap_mib: Annotated[int, msgspec.Meta(ge=256)] = 700
     shutdown_timeout_s: Positive = 120
@@ -106,6 +134,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Show it without the password that the URL of a Redis may hold."""
         fields = {**msgspec.structs.asdict(self), "redis": without_password(self.redis)}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+    @property
+    def trending_slide_ms(self) -> int:
+        """How long a slide of the trending names is, in milliseconds."""
+        return self.trending_slide_s * 1000
+
+    @property
+    def trending_window_ms(self) -> int:
+        """How long a window of the trending names is, in milliseconds."""
+        return self.trending_slide_ms * self.trending_window_slides
 
     @property
     def kept_s(self) -> int:

@@ -27,6 +27,7 @@ class Topic(StrEnum):
     LABEL_STATES = "label-states"
     QUALITY = "quality"
     AGGREGATES = "aggregates"
+    TRENDING = "trending"
     ALARMS = "alarms"
     DEAD_LETTERS = "dead-letters"
     AUDIT = "audit"
@@ -68,6 +69,7 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
         TopicSpec(topic=Topic.SHADOW_PREDICTIONS, partitions=partitions, config=week | stamped),
         TopicSpec(topic=Topic.QUALITY, partitions=1, config=compacted),
         TopicSpec(topic=Topic.AGGREGATES, partitions=1, config=compacted),
+        TopicSpec(topic=Topic.TRENDING, partitions=1, config=compacted),
         TopicSpec(topic=Topic.ALARMS, partitions=1, config=for_ever),
         TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config=month | stamped),
         TopicSpec(topic=Topic.AUDIT, partitions=1, config=long | stamped),

@@ -7,7 +7,6 @@ source, id and label: importing a file again teaches nothing twice, also where o
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 import threading
@@ -28,6 +27,7 @@ from stack.outbox import DeliveryError, Outbox
 from stack.replay import INTERRUPTED, USER_ERRORS, SkippedLines, count, first_row_checked, stopped_by_signals, task_name
 from stack.running_stack import settings_of
 from store.committed import end_offsets
+from store.import_ids import hashed, import_id
 from store.labelled_files import BadLine, Row, SourceError
 
 SOURCE = "import"
@@ -50,19 +50,6 @@ class BadRow(BadLine, frozen=True):
         return f"row {self.number}: {self.reason}"
 
 
-def import_id(task: str, text: str) -> str:
-    """Return the event id of a text that has none: the same for the same text of the same task.
-
-    >>> import_id("default", "hi")[:23]
-    'import-e877b774e718ca61'
-    """
-    return _hashed(task, text)
-
-
-def _hashed(*parts: str) -> str:
-    return f"import-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()}"
-
-
 def to_label(row: Row, plan: Plan, settings: Settings) -> Feedback:
     """Return the self-contained label of a row that has one; `event_id` (or `id`) and `weight` are among the row's other fields.
 
@@ -72,7 +59,7 @@ def to_label(row: Row, plan: Plan, settings: Settings) -> Feedback:
     event_id = _id(row, plan.task)
     fields = {
         "event_id": event_id,
-        "feedback_id": _hashed(plan.source, str(event_id), str(row.label)),
+        "feedback_id": hashed(plan.source, str(event_id), str(row.label)),
         "label": row.label,
         "text": row.text,
         "task": plan.task,

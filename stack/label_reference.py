@@ -10,12 +10,15 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from schemas.records import State
+from schemas.records import State, Verdict
 
 Place = tuple[int, int]
 """Partition and offset."""
 
 LEARNED = frozenset({State.TRAINED, State.CORRECTED})
+_COUNTED = LEARNED | {State.MARKED, State.DUPLICATE}
+_WRONG = ""
+"""What a verdict `wrong` says in place of a label."""
 _ANY_FINAL = frozenset(State) - {State.WAITING, State.REJECTED}
 
 
@@ -26,6 +29,7 @@ class LabelRecord(msgspec.Struct, frozen=True, gc=False):
         place: where it lies.
         event: the event's number.
         label: its label, if it has one.
+        verdict: its verdict, if it has one.
         time: Kafka's time of it, epoch ms.
         refused: whether it is a dead letter.
         feedback_id: the sender's id of the message, if it gave one.
@@ -37,6 +41,7 @@ class LabelRecord(msgspec.Struct, frozen=True, gc=False):
     time: int
     refused: bool = False
     feedback_id: str | None = None
+    verdict: Verdict | None = None
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -48,10 +53,19 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """The states that a label may have: one, or more where the rules leave it open; and the label that stood before it."""
+    """What a label must have become.
+
+    Attributes:
+        states: the states that it may have: one, or more where the rules leave it open.
+        standing: the label that stood before it.
+        label: the label that it gives; None for a verdict `wrong`.
+        marked: whether a verdict `wrong` has scored the event before it.
+    """
 
     states: frozenset[State]
     standing: str | None = None
+    label: str | None = None
+    marked: bool = False
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +75,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     event_known_ms: int
 
 
-def expected_states(labels: Sequence[LabelRecord], predicted_at: int | None, found: Mapping[Place, Found], rules: Rules) -> list[Expected]:
+def expected_states(
+    labels: Sequence[LabelRecord], predicted_at: int | None, found: Mapping[Place, Found], rules: Rules, *, served: str | None = None
+) -> list[Expected]:
     """Return what each label's state must be.
 
     The first label of an event is trained, one like the label that stands is a duplicate, and so is a message that was learned or a
     duplicate before (the same id and label); any other label is corrected and stands from then on. A label that came too long after the
     prediction is expired, unless it is a duplicate.
+
+    A verdict is rejected if no label was served. `right` is the label that was served. `wrong` is marked; but a duplicate if a label
+    stands that is another than the served one, and if a `wrong` stands: no label has come since, be it the one that stood.
 
     The rules leave open what depends on when the stack read a record: a label may be an orphan if it was declared one no sooner than
     the wait after it came; and what comes after an event may have been forgotten. There the state that was found counts.
@@ -76,6 +95,7 @@ def expected_states(labels: Sequence[LabelRecord], predicted_at: int | None, fou
         predicted_at: the time of the event's first prediction, epoch ms; None if it has none.
         found: the states that were announced.
         rules: the waits.
+        served: the label of that prediction.
 
     >>> labels = [LabelRecord((0, n), 7, label, 100) for n, label in enumerate("aab")]
     >>> rules = Rules(label_wait_ms=1000, event_known_ms=5000)
@@ -83,40 +103,57 @@ def expected_states(labels: Sequence[LabelRecord], predicted_at: int | None, fou
     [(<State.TRAINED: 'trained'>, None), (<State.DUPLICATE: 'duplicate'>, 'a'), (<State.CORRECTED: 'corrected'>, 'a')]
     """
     standing: str | None = None
+    marked = False
     messages: set[tuple[str, str | None]] = set()
     result = []
     for label in labels:
-        state = found.get(label.place)
-        repeated = label.feedback_id is not None and (label.feedback_id, label.label) in messages
-        expected = _expected(label, label.label if repeated else standing, predicted_at, state, rules)
-        result.append(msgspec.structs.replace(expected, standing=standing) if repeated else expected)
-        if label.feedback_id is not None and _is(expected, state, LEARNED | {State.DUPLICATE}):
-            messages.add((label.feedback_id, label.label))
-        if _is(expected, state, LEARNED):
-            standing = label.label
+        state, says = found.get(label.place), _says(label, served)
+        repeated = label.feedback_id is not None and (label.feedback_id, says) in messages
+        denied = marked or standing not in (None, served)
+        known = repeated or (denied if says == _WRONG else says == standing)
+        states = _states(label, says, predicted_at, state, rules, known=known, first=standing is None)
+        expected = Expected(states, standing, says or None, marked and standing is None)
+        result.append(expected)
+        if label.feedback_id is not None and _is(expected, state, _COUNTED):
+            messages.add((label.feedback_id, says))
+        if says != _WRONG and not repeated and _is(expected, state, _COUNTED):
+            standing, marked = says, False
+        marked = marked or _is(expected, state, {State.MARKED})
     return result
 
 
-def _expected(label: LabelRecord, standing: str | None, predicted_at: int | None, found: Found | None, rules: Rules) -> Expected:
+def _says(label: LabelRecord, served: str | None) -> str | None:
+    """Return the label that a record gives, `_WRONG` for one that denies what was served; None if there is neither."""
+    if label.verdict is None:
+        return label.label
+    return _WRONG if label.verdict == "wrong" and served is not None else served
+
+
+def _states(
+    label: LabelRecord, says: str | None, predicted_at: int | None, found: Found | None, rules: Rules, *, known: bool, first: bool
+) -> frozenset[State]:
     if label.refused:
-        return Expected(frozenset({State.REJECTED}))
+        return frozenset({State.REJECTED})
     if predicted_at is None:
-        return Expected(frozenset({State.WAITING, State.ORPHAN}))
-    state = _by_rule(label, standing, predicted_at, rules)
-    states = frozenset({state})
+        return frozenset({State.WAITING, State.ORPHAN})
+    states = frozenset({_by_rule(label, says, predicted_at, rules, known=known, first=first)})
     if found and found.time - predicted_at >= rules.event_known_ms:
-        states = _ANY_FINAL
-    elif found and found.state is State.ORPHAN and found.time - label.time >= rules.label_wait_ms:
+        return _ANY_FINAL
+    if found and found.state is State.ORPHAN and found.time - label.time >= rules.label_wait_ms:
         states |= {State.ORPHAN}
-    return Expected(states, standing)
+    return states
 
 
-def _by_rule(label: LabelRecord, standing: str | None, predicted_at: int, rules: Rules) -> State:
-    if label.label == standing:
+def _by_rule(label: LabelRecord, says: str | None, predicted_at: int, rules: Rules, *, known: bool, first: bool) -> State:
+    if says is None:
+        return State.REJECTED
+    if known:
         return State.DUPLICATE
     if label.time - predicted_at > rules.label_wait_ms:
         return State.EXPIRED
-    return State.TRAINED if standing is None else State.CORRECTED
+    if says == _WRONG:
+        return State.MARKED
+    return State.TRAINED if first else State.CORRECTED
 
 
 def _is(expected: Expected, found: Found | None, states: AbstractSet[State]) -> bool:

@@ -34,24 +34,26 @@ class ServedScores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A label entry of the model log.
+    """An entry of a label or a verdict in the model log.
 
     Attributes:
         seq: its place in the log.
-        label: what was learned.
+        label: what was learned; None for the verdict `wrong`.
         served: the label that had been served.
         place: the feedback record's.
         event: number of the event in the run.
         corrects: the label that was learned for the event before.
-        fingerprint: of the prediction that had been served.
+        marked: whether a verdict `wrong` had scored the event before.
+        fingerprint: of the prediction that had been served and its text, which a verdict's entry does not hold.
     """
 
     seq: int
-    label: str
+    label: str | None
     served: str | None
     place: Place
     event: int
     corrects: str | None = None
+    marked: bool = False
     fingerprint: int = 0
 
 
@@ -146,8 +148,11 @@ def label_latencies(seqs: Ints, sent_ms: Ints, arrived_s: Floats, arrived_seq: I
 
 
 def served_scores(outcomes: Sequence[Outcome]) -> ServedScores:
-    """Score each event once, by the label that was learned for it last, in the order of seq; the last half is the second half of them."""
-    last = {o.event: o for o in sorted(outcomes, key=lambda o: o.seq)}
+    """Score each event once, in the order of seq: by the label that was learned for it last, else as wrong by its verdict.
+
+    The last half is the second half of them.
+    """
+    last = {o.event: o for o in sorted(outcomes, key=lambda o: (o.label is not None, o.seq))}
     ordered = sorted(last.values(), key=lambda o: o.seq)
     half = ordered[len(ordered) // 2 :]
     return ServedScores(accuracy=accuracy(ordered), accuracy_last_half=accuracy(half), macro_f1_last_half=macro_f1(half))
@@ -165,7 +170,7 @@ def macro_f1(outcomes: Sequence[Outcome]) -> float | None:
     >>> round(macro_f1([Outcome(seq=1, label=label, served=served, place=(0, 0), event=0) for label, served in rows]), 4)
     0.6667
     """
-    true = Counter(o.label for o in outcomes)
+    true = Counter(o.label for o in outcomes if o.label is not None)
     guessed = Counter(o.served for o in outcomes if o.served is not None)
     hits = Counter(o.label for o in outcomes if o.label == o.served)
     f1 = [2 * hits[c] / (true[c] + guessed[c]) for c in true.keys() | guessed.keys()]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
 import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
-from schemas.log import LabelEntry
+from schemas.log import LabelEntry, VerdictEntry
 from schemas.parsing import parse_log_entry, record_parser
-from schemas.records import DeadLetter, LabelState, ModelVersion, Position, Served, State
+from schemas.records import DeadLetter, LabelState, ModelVersion, Position, Served, State, Verdict
 from schemas.topics import Topic
 from stack.label_reference import Found, LabelRecord, Place
 from stack.newest_predictions import NewestPredictions
@@ -29,6 +29,7 @@ _parse_dead = record_parser(DeadLetter)
 class _Named(msgspec.Struct):
     event_id: str
     label: object = None
+    verdict: object = None
     feedback_id: object = None
 
 
@@ -101,7 +102,8 @@ class Predictions:
         self.newest = NewestPredictions(newest=newest, recent=recent)
         self.per_minute: Counter[tuple[str, str, int]] = Counter()
         self.sources, self.numbers = array("q"), array("q")
-        self.first_at, self.first_print = array("q"), array("q")
+        self.first_at, self.first_print, self.first_label = array("q"), array("q"), array("q")
+        self._labels: dict[str | None, int] = {None: 0}
         self.model = ModelVersion(line="base", seq=0)
 
     def add(self, records: Iterable[ConsumerRecord]) -> None:
@@ -124,13 +126,20 @@ class Predictions:
             more = [0] * (number + 1 - len(self.first_at))
             self.first_at.extend(more)
             self.first_print.extend(more)
+            self.first_label.extend(more)
         if not self.first_at[number]:
             self.first_at[number] = seen.predicted_at
             self.first_print[number] = fingerprint(seen.text, seen.label, seen.model)
+            self.first_label[number] = self._labels.setdefault(seen.label, len(self._labels))
 
     def predicted_at(self, number: int) -> int | None:
         """Return the time of the first prediction of an event of the run, epoch ms, or None if it has none."""
         return self.first_at[number] or None if number < len(self.first_at) else None
+
+    def served(self) -> Callable[[int], str | None]:
+        """Return a function from the number of an event of the run to the label of its first prediction, None if it has none."""
+        names = list(self._labels)
+        return lambda number: names[self.first_label[number]] if number < len(self.first_label) else None
 
 
 class Labels:
@@ -156,7 +165,9 @@ class Labels:
             elif (number := run_number(named.event_id, self._run_prefix)) >= 0:
                 label = named.label if isinstance(named.label, str) else None
                 message = named.feedback_id if isinstance(named.feedback_id, str) else None
-                self.records[place] = LabelRecord(place, number, label, record.timestamp, place in self._refused, message)
+                refused = place in self._refused
+                verdict: Verdict | None = None if refused or label else "right" if named.verdict == "right" else "wrong"
+                self.records[place] = LabelRecord(place, number, label, record.timestamp, refused, message, verdict)
 
     def add_states(self, records: Iterable[ConsumerRecord]) -> None:
         """Take in records of `label-states` in order; a state that comes after a final one is noted."""
@@ -171,7 +182,7 @@ class Labels:
 
 
 class ModelLog:
-    """The label entries of the run in the model log of one task, and the log's end."""
+    """The entries of labels and verdicts of the run in the model log of one task, and the log's end."""
 
     def __init__(self, run_id: str, task: str) -> None:
         """Begin empty."""
@@ -191,13 +202,15 @@ class ModelLog:
                 self.gaps.append(f"after {self.seq} comes {entry.seq}")
             self.seq = entry.seq
             # An entry without a served prediction is a self-contained label of someone else: a run sends none.
-            if not isinstance(entry, LabelEntry) or entry.served is None:
+            if not isinstance(entry, LabelEntry | VerdictEntry) or entry.served is None:
                 continue
             if (number := run_number(entry.event_id, self._run_prefix)) >= 0:
                 self.outcomes.append(_outcome(entry, entry.served, number))
 
 
-def _outcome(entry: LabelEntry, served: Served, number: int) -> Outcome:
+def _outcome(entry: LabelEntry | VerdictEntry, served: Served, number: int) -> Outcome:
+    if isinstance(entry, VerdictEntry):
+        return Outcome(seq=entry.seq, label=None, served=served.label, place=_place(entry.feedback.at), event=number)
     return Outcome(
         seq=entry.seq,
         label=entry.label,
@@ -205,6 +218,7 @@ def _outcome(entry: LabelEntry, served: Served, number: int) -> Outcome:
         place=_place(entry.feedback.at),
         event=number,
         corrects=entry.corrects,
+        marked=entry.marked,
         fingerprint=fingerprint(entry.text, served.label, served.model),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
@@ -12,6 +13,8 @@ from store.committed import open_consumer, partitions_of
 from store.connect import kafka_listens, kafka_unavailable
 
 _SHORT_MS = 50
+_QUIET_S = 1.0
+"""When nothing has come for so long, it is asked whether the broker is still there: kafka-python would wait for it, and say nothing."""
 
 
 class Follower:
@@ -38,6 +41,7 @@ class Follower:
         self._consumer: KafkaConsumer | None = None
         self._positions: dict[TopicPartition, int] = {}
         self._first_ends: dict[TopicPartition, int] | None = None
+        self._heard = 0.0
         self.behind = 0
         """How many records Kafka is known to have that were not taken at the end of the last poll."""
 
@@ -53,6 +57,11 @@ class Follower:
         ends = self._first_ends or {}
         return sum(min(self._positions[part], end) for part, end in ends.items()), sum(ends.values())
 
+    def is_new(self, record: ConsumerRecord) -> bool:
+        """Whether a record that is taken came after the start: it is none of those that were there."""
+        ends = self._first_ends
+        return ends is not None and bool(record.offset >= ends[TopicPartition(record.topic, record.partition)])
+
     def poll(self, timeout_ms: int) -> None:
         """Take what has come, waiting for it at most so long.
 
@@ -63,9 +72,11 @@ class Follower:
             consumer = self._consumer or self._open()
             # An empty topic has nothing to wait for before it counts as read.
             wait_ms = timeout_ms if self.caught_up else min(timeout_ms, _SHORT_MS)
-            for part, records in consumer.poll(timeout_ms=wait_ms).items():
+            batches = consumer.poll(timeout_ms=wait_ms)
+            for part, records in batches.items():
                 self._take(part.topic, records)
                 self._positions[part] = records[-1].offset + 1
+            self._listen(heard=bool(batches))
             if not self.caught_up:
                 # The position also passes the markers that end transactions, which are no records.
                 self._positions.update({part: consumer.position(part) for part in self._positions})
@@ -73,6 +84,15 @@ class Follower:
         except KafkaError as error:
             self.close()
             raise kafka_unavailable(self._kafka, error) from error
+
+    def _listen(self, *, heard: bool) -> None:
+        now = time.monotonic()
+        if not heard and now - self._heard < _QUIET_S:
+            return
+        self._heard = now
+        if not heard and not kafka_listens(self._kafka):
+            self.close()
+            raise kafka_unavailable(self._kafka, "nothing listens there")
 
     def close(self) -> None:
         """Let go of the broker."""

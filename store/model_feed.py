@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
-from schemas.log import AnyChange, RefusalEntry, SnapshotEntry
+from schemas.log import AnyChange, AnyLogEntry, LabelEntry, RefusalEntry
 from schemas.parsing import parse_log_entry, record_parser
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -28,12 +30,26 @@ _LABEL = b'{"kind":"label"'
 """How the entry of a label begins, as our encoder writes it; one that begins otherwise is parsed whole, which is slower and no error."""
 
 _POLL_MS = 500
+_SOON_MS = 20
+"""… while somebody loads, who is to be looked after soon."""
 _TURN_S = 0.002
 _LONGEST_WAIT_S = 5.0
 
 
 class NotReadYet(Exception):
     """The model log is still being read for the first time, or could not be read yet."""
+
+
+class Listener(Protocol):
+    """Wants the entries of one task that come after it was told to begin. Called by the feed's thread (see `store.live_replica`)."""
+
+    @property
+    def busy(self) -> bool: ...  # noqa: D102 - whether to call `step` often
+    def begin(self) -> None: ...  # noqa: D102 - the log can be read: what it holds up to here will not be given
+    def away(self, why: str) -> None: ...  # noqa: D102 - the log cannot be read now
+    def take(self, entry: AnyLogEntry) -> None: ...  # noqa: D102 - an entry that came after that
+    def step(self, ends_at: int) -> None: ...  # noqa: D102 - called after each look at the log, with the last seq known
+    def forget(self, trouble: str = "") -> None: ...  # noqa: D102 - what was given counts no more; why, if it is for people
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -85,7 +101,7 @@ class TaskLog:
         self.seq = max(self.seq, entry.seq)
         if isinstance(entry, AnyChange):
             self._take_change(entry)
-        elif not isinstance(entry, SnapshotEntry):
+        elif isinstance(entry, LabelEntry):
             self.last_label_at = entry.time
             return
         self._others.append(entry.seq)
@@ -156,16 +172,28 @@ class FeedState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFeed:
-    """Follows the model log in a thread of its own, so that nobody who asks has to wait for Kafka. Safe to use from several threads."""
+    """Follows the model log in a thread of its own, so that nobody who asks has to wait for Kafka. Safe to use from several threads.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: where the log is.
+        listeners: who wants the entries of a task as well, by task: the log is read once for all.
+    """
+
+    def __init__(self, settings: Settings, listeners: Mapping[str, Listener] | None = None) -> None:
         self._logs = TaskLogs(settings.tasks)
+        self._listeners = listeners or {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._follower = Follower(settings.kafka, [settings.topic_prefix + Topic.MODEL_LOG], self._take, self._forget)
         self._trouble = ""
         self._ready = False
+        self._stale_since: int | None = None
         self._thread = threading.Thread(target=self._run, name="model-feed", daemon=True)
+
+    @property
+    def stale_since(self) -> int | None:
+        """Since when (epoch ms) the log cannot be read, so that what is told may be out of date; None while it can."""
+        return self._stale_since
 
     def start(self) -> None:
         """Begin to follow; returns at once."""
@@ -212,27 +240,58 @@ class ModelFeed:
     def _take(self, _: str, records: list[ConsumerRecord]) -> None:
         with self._lock:
             self._logs.take(records)
+        if self._listeners:
+            self._pass_on([record.value for record in records if record.value is not None and self._follower.is_new(record)])
+
+    def _pass_on(self, values: Sequence[bytes]) -> None:
+        for value in values:
+            entry = parse_log_entry(value)
+            listener = self._listeners.get(entry.task)
+            if listener is not None:
+                listener.take(entry)
 
     def _forget(self) -> None:
         with self._lock:
             self._logs.forget()
             self._ready = False
+        for listener in self._listeners.values():
+            listener.forget()
 
     def _run(self) -> None:
         wait_s = 0.0
         while not self._stop.wait(wait_s):
             try:
-                self._follower.poll(_POLL_MS)
-                self._trouble = ""
-                self._ready = self._ready or self._follower.caught_up
+                self._look()
                 # While a long log is read for the first time, others in this process get their turn.
                 wait_s = 0.0 if self._ready else _TURN_S
             except KafkaUnavailable as error:
                 self._trouble = str(error)
+                self._stale_since = self._stale_since or time.time_ns() // 1_000_000
+                for listener in self._listeners.values():
+                    listener.away(self._trouble)
                 wait_s = min(_LONGEST_WAIT_S, max(0.5, wait_s * 2))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                # Ours alone is in the log. It is not passed over: a change that is not seen would make every answer wrong.
-                self._trouble, self._ready = f"the model log holds something that is no entry: {error}", False
-                log.error("%s", self._trouble)  # noqa: TRY400 - the text says all of it
+                self._give_up(error)
                 break
         self._follower.close()
+
+    def _look(self) -> None:
+        """Take in what has come, and let the listeners do what is due."""
+        listeners = self._listeners
+        self._follower.poll(_SOON_MS if any(listener.busy for listener in listeners.values()) else _POLL_MS)
+        self._trouble, self._stale_since = "", None
+        self._ready = self._ready or self._follower.caught_up
+        for task, listener in listeners.items():
+            listener.begin()
+            listener.step(self._logs.tasks[task].seq)
+
+    def _give_up(self, error: Exception) -> None:
+        """Say that something else than ours is in the log.
+
+        It is not passed over: a change that is not seen would make every answer wrong.
+        """
+        advice = "nobody but the learner may write there. Restore the topic, or use another MILLRACE_TOPIC_PREFIX, and start this again"
+        self._trouble, self._ready = f"the model log holds something that is no entry: {error}; {advice}", False
+        log.error("%s", self._trouble)
+        for listener in self._listeners.values():
+            listener.forget(self._trouble)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
 
 from online_model.models import TextModel
@@ -24,6 +25,7 @@ def load_replica(
     *,
     up_to_seq: int | None = None,
     allow_pickle: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Replica:
     """Return the model of the task of `new`: the newest intact snapshot of such a model, then the log after it.
 
@@ -33,6 +35,7 @@ def load_replica(
     Args:
         new: the replica as it is configured, before the first entry of the log.
         allow_pickle: whether a snapshot that holds a pickle may be loaded.
+        progress: called with the seq that is reached, of the snapshot and after each entry.
 
     Raises:
         ModelUnavailable: if neither an intact snapshot nor the log's start is there.
@@ -45,7 +48,8 @@ def load_replica(
             raise ModelUnavailable(f"task {task}: the start of {reader.topic} was deleted and no snapshot is left; restore one of them")
         replica = new
     replica.drift = replica.drift.with_detector(new.drift.detector)
-    catch_up(replica, reader, artifacts, start=start, up_to_seq=up_to_seq)
+    progress(replica.seq)
+    catch_up(replica, reader, artifacts, start=start, up_to_seq=up_to_seq, progress=progress)
     replica.drift.prepare()
     return replica
 
@@ -57,6 +61,7 @@ def catch_up(
     *,
     start: int | None = None,
     up_to_seq: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Replica:
     """Apply the entries after the replica's seq, and return it; `start` as in `ModelLogReader.entries`.
 
@@ -76,6 +81,7 @@ def catch_up(
             raise ModelUnavailable(
                 f"task {replica.task}: no intact snapshot reaches the first entry left in {reader.topic} ({error})"
             ) from error
+        progress(replica.seq)
     return replica
 
 

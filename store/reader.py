@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import redis
 
 from schemas.records import LabelState, Prediction, Quality
+from schemas.trending import NameKind, Trending
 from store.connect import redis_unavailable
 from store.cursor import Cursor
 from store.keys import NO_LABEL, CountName, Granularity, Keys
@@ -20,6 +21,7 @@ SCAN_LIMIT = 10_000
 
 _prediction = msgspec.json.Decoder(Prediction).decode
 _quality = msgspec.json.Decoder(Quality).decode
+_trending = msgspec.json.Decoder(Trending).decode
 _state = msgspec.json.Decoder(LabelState).decode
 _unpack = msgspec.msgpack.Decoder(list[tuple[int, int, int, int, str]]).decode
 
@@ -108,7 +110,15 @@ class RedisReader:
             packed = self._redis.hget(self._keys.labels(task), event_id)
         if packed is None:
             return None
-        return Receipt.of([_state(row[4]) for row in _unpack(packed)])
+        return parse_receipt(packed)
+
+    def receipts(self, task: str, event_ids: Sequence[str]) -> list[Receipt | None]:
+        """Return what became of the labels of some events, in their order."""
+        if not event_ids:
+            return []
+        with self._asking():
+            rows = self._redis.hmget(self._keys.labels(task), event_ids)
+        return [None if packed is None else parse_receipt(packed) for packed in rows]
 
     def counts(self, task: str, name: CountName, granularity: Granularity, *, limit: int = 60) -> list[Bucket]:
         """Return the newest buckets, newest first."""
@@ -132,6 +142,12 @@ class RedisReader:
             value = self._redis.get(self._keys.quality(task))
         return None if value is None else _quality(value)
 
+    def trending(self, task: str, kind: NameKind) -> Trending | None:
+        """Return the newest closed window of the task's names of a kind, or None before the first one."""
+        with self._asking():
+            value = self._redis.get(self._keys.trending(task, kind))
+        return None if value is None else _trending(value)
+
     def generation(self) -> str | None:
         """Return the generation marker, or None if nothing was ever written here."""
         with self._asking():
@@ -150,9 +166,20 @@ def confidence(prediction: Prediction) -> float:
     return 0.0 if prediction.label is None else prediction.proba.get(prediction.label, 0.0)
 
 
-def _parse(body: bytes) -> Prediction:
-    length, _, rest = body.partition(b":")
-    return _prediction(rest[int(length) :])
+def parse_body(stored: bytes) -> tuple[bytes, Prediction]:
+    """Return what Redis keeps of a prediction: its JSON, and that parsed."""
+    length, _, rest = stored.partition(b":")
+    body = rest[int(length) :]
+    return body, _prediction(body)
+
+
+def parse_receipt(packed: bytes) -> Receipt:
+    """Return the receipt that Redis keeps as a packed history."""
+    return Receipt.of([_state(row[4]) for row in _unpack(packed)])
+
+
+def _parse(stored: bytes) -> Prediction:
+    return parse_body(stored)[1]
 
 
 def _counts(row: dict[bytes, bytes]) -> dict[str, int]:

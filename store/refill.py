@@ -1,4 +1,6 @@
-"""Fills a Redis that has come back empty, from the topics: all counts, each task's quality, the newest predictions and label states.
+"""Fills a Redis that has come back empty, from the topics.
+
+All counts, each task's quality and trending names, the newest predictions and label states.
 
 Everything is an absolute value or the first of its kind, so that filling may be broken off and begun again at any time.
 """
@@ -15,15 +17,17 @@ from schemas.parsing import record_parser
 from schemas.records import Aggregate, LabelState, Quality
 from schemas.settings import Settings
 from schemas.topics import Topic
+from schemas.trending import Trending
 from store.committed import end_offsets, read_committed, tail_offsets
 from store.writer import RedisWriter
 
 log = logging.getLogger(__name__)
 
 SHOW_EVERY_S = 2.0
-_TOPICS = (Topic.AGGREGATES, Topic.QUALITY, Topic.PREDICTIONS, Topic.LABEL_STATES)
+_TOPICS = (Topic.AGGREGATES, Topic.TRENDING, Topic.QUALITY, Topic.PREDICTIONS, Topic.LABEL_STATES)
 
 _parse_aggregate = record_parser(Aggregate)
+_parse_trending = record_parser(Trending)
 _parse_quality = record_parser(Quality)
 _parse_state = record_parser(LabelState)
 
@@ -42,13 +46,14 @@ def refill(settings: Settings, writer: RedisWriter) -> int:
     progress = _Progress()
     writers: dict[Topic, Callable[[Sequence[bytes]], None]] = {
         Topic.AGGREGATES: lambda batch: writer.write_aggregates([_parse_aggregate(value) for value in batch]),
+        Topic.TRENDING: lambda batch: writer.write_trending([_parse_trending(value) for value in batch]),
         Topic.QUALITY: lambda batch: _write_quality(writer, batch),
         Topic.PREDICTIONS: writer.write_predictions,
         Topic.LABEL_STATES: lambda batch: writer.write_label_states([_parse_state(value) for value in batch]),
     }
     for topic, write in writers.items():
         name = settings.topic_prefix + topic
-        whole = topic in (Topic.AGGREGATES, Topic.QUALITY)
+        whole = topic in (Topic.AGGREGATES, Topic.TRENDING, Topic.QUALITY)
         newest = settings.recent_predictions * len(settings.tasks)
         start = None if whole else tail_offsets(settings.kafka, name, newest)
         for batch in read_committed(settings.kafka, name, start):

@@ -14,12 +14,13 @@ if redis.call('DEL', KEYS[1]) == 1 then redis.call('SET', KEYS[2], ARGV[1], 'NX'
 """
 
 WRITE_PREDICTIONS: Final = """
--- KEYS: bodies, index by time, prefix of the indexes by label. ARGV: msgpack [[id, time, label, json], ...], recent
+-- KEYS: bodies, index by time, prefix of the indexes by label, stream of arrivals. ARGV: msgpack [[id, time, label, json], ...], recent
 for _, p in ipairs(cmsgpack.unpack(ARGV[1])) do
   -- the first prediction of an event id counts
   if redis.call('HSETNX', KEYS[1], p[1], #p[3] .. ':' .. p[3] .. p[4]) == 1 then
     redis.call('ZADD', KEYS[2], p[2], p[1])
     redis.call('ZADD', KEYS[3] .. p[3], p[2], p[1])
+    redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[2], '*', 'e', p[1])
   end
 end
 local excess = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[2])
@@ -38,7 +39,7 @@ end
 """
 
 WRITE_LABEL_STATES: Final = """
--- KEYS: receipts, index by time. ARGV: msgpack [[id, partition, offset, final, time, json], ...], recent, history
+-- KEYS: receipts, index by time, stream of changes. ARGV: msgpack [[id, partition, offset, final, time, json], ...], recent, history
 local function after(a, b)  -- by feedback position, then waiting before the final state
   for i = 1, 3 do
     if a[i] ~= b[i] then return a[i] > b[i] end
@@ -67,6 +68,7 @@ for _, s in ipairs(cmsgpack.unpack(ARGV[1])) do
     for _, state in ipairs(history) do newest = math.max(newest, state[4]) end
     redis.call('HSET', KEYS[1], id, cmsgpack.pack(history))
     redis.call('ZADD', KEYS[2], newest, id)
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'e', id)
   end
 end
 local excess = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[2])
@@ -101,4 +103,11 @@ if lifetime > 0 then
   local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%d', tonumber(newest[2]) - lifetime))
 end
+"""
+
+WRITE_TRENDING: Final = """
+-- KEYS: trending. ARGV: json, end, expires at (epoch ms). An older window does not replace a newer one.
+local present = redis.call('GET', KEYS[1])
+if present and cjson.decode(present)['end'] > tonumber(ARGV[2]) then return end
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[3])
 """

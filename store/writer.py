@@ -12,15 +12,19 @@ import redis
 
 from schemas.parsing import encode, record_parser
 from schemas.records import Aggregate, LabelState, Prediction, Quality, State
+from schemas.trending import Trending
 from store import scripts
 from store.connect import redis_unavailable
-from store.keys import COUNT_LIFETIME_MS, JOB_LIFETIME_S, NO_LABEL, CountName, Granularity, Keys
+from store.keys import COUNT_LIFETIME_MS, JOB_LIFETIME_S, NO_LABEL, TRENDING_LIFETIME_MS, CountName, Granularity, Keys
 
 HISTORY = 20
 """States of one event that its receipt keeps, the newest ones."""
 
 TEXT_SHOWN = 4096
 """Characters of a text that Redis keeps; the whole text is in Kafka."""
+
+COMMENT_SHOWN = 1000
+"""Characters of a comment that Redis keeps in each state of a receipt; the whole comment is in Kafka."""
 
 _CHUNK_ITEMS = 1000
 _CHUNK_BYTES = 4 * 1024 * 1024
@@ -82,7 +86,12 @@ class RedisWriter:
 
     def _prediction_calls(self, by_task: dict[str, list[tuple[str, int, str, str]]]) -> Iterator[_Call]:
         for task, rows in by_task.items():
-            keys = [self._keys.predictions(task), self._keys.predictions_by_time(task), self._keys.predictions_by_label(task, None)]
+            keys = [
+                self._keys.predictions(task),
+                self._keys.predictions_by_time(task),
+                self._keys.predictions_by_label(task, None),
+                self._keys.predictions_arrived(task),
+            ]
             for chunk in _chunks(rows, 3):
                 yield scripts.WRITE_PREDICTIONS, keys, [_pack(chunk), self._recent]
 
@@ -91,19 +100,26 @@ class RedisWriter:
         by_task: dict[str, list[tuple[str, int, int, int, int, str]]] = defaultdict(list)
         for s in batch:
             if s.event_id and s.task:
-                at = s.feedback.at
-                by_task[s.task].append((s.event_id, at.partition, at.offset, int(s.state is not State.WAITING), s.time, encode(s).decode()))
+                at, body = s.feedback.at, encode(with_short_comment(s)).decode()
+                by_task[s.task].append((s.event_id, at.partition, at.offset, int(s.state is not State.WAITING), s.time, body))
         self._run(self._label_calls(by_task))
 
     def _label_calls(self, by_task: dict[str, list[tuple[str, int, int, int, int, str]]]) -> Iterator[_Call]:
         for task, rows in by_task.items():
-            keys = [self._keys.labels(task), self._keys.labels_by_time(task)]
+            keys = [self._keys.labels(task), self._keys.labels_by_time(task), self._keys.labels_arrived(task)]
             for chunk in _chunks(rows, 5):
                 yield scripts.WRITE_LABEL_STATES, keys, [_pack(chunk), self._recent, HISTORY]
 
     def write_quality(self, quality: Quality) -> None:
         """Write a task's quality, unless that of a later seq, or of the same seq and a later time, is there."""
         self._run([(scripts.WRITE_QUALITY, [self._keys.quality(quality.task)], [encode(quality), quality.model.seq, quality.time])])
+
+    def write_trending(self, windows: Sequence[Trending]) -> None:
+        """Write windows of names; of each task and kind, one that ends earlier than what is there is passed over."""
+        self._run(
+            (scripts.WRITE_TRENDING, [self._keys.trending(w.task, w.kind)], [encode(w), w.end, w.end + TRENDING_LIFETIME_MS])
+            for w in windows
+        )
 
     def write_aggregates(self, batch: Sequence[Aggregate]) -> None:
         """Set counts; within the batch and between calls the last value of a count stands."""
@@ -150,6 +166,13 @@ def shorten(prediction: Prediction) -> Prediction:
     if len(prediction.text) <= TEXT_SHOWN:
         return prediction
     return msgspec.structs.replace(prediction, text=prediction.text[: TEXT_SHOWN + 1])
+
+
+def with_short_comment(state: LabelState) -> LabelState:
+    """Cut a comment that is too long; a receipt holds many states."""
+    if state.comment is None or len(state.comment) <= COMMENT_SHOWN:
+        return state
+    return msgspec.structs.replace(state, comment=f"{state.comment[:COMMENT_SHOWN]}…")
 
 
 def _chunks(rows: list[Any], body: int) -> Iterator[list[Any]]:

@@ -10,7 +10,7 @@ from pyflink.table import StreamTableEnvironment, Table
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store.rewind import Rewind
-from stream.frames import SOURCE, scatter
+from stream.frames import TRACED, scatter
 from stream.predictor import Predictor
 from stream.replicas import LoadReplica, replica_from_log
 from stream.rows import BYTES
@@ -37,13 +37,13 @@ def classify(
     """Return the records for `SINK_TOPICS`, as `rows.OUT`.
 
     Args:
-        events: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT.
+        events: record_value BYTES, record_partition INT, record_offset BIGINT, record_time BIGINT, traceparent STRING.
         model_log: record_value BYTES, the committed log of all tasks.
         load: gives each instance its replicas before the first event.
         rewind: set if the job starts from a state older than its output.
     """
-    columns = (events.record_value, events.record_partition, events.record_offset, events.record_time)
-    arriving = SOURCE.gather(
+    columns = (events.record_value, events.record_partition, events.record_offset, events.record_time, events.traceparent)
+    arriving = TRACED.gather(
         tables.to_data_stream(events.select(*columns)), most_rows=_FRAME_ROWS, wait_ms=_FRAME_MS, uid="classify-gather"
     )
     log = tables.to_data_stream(model_log.select(model_log.record_value))

@@ -2,7 +2,7 @@
 
 A row by itself costs several calls, each of which takes the interpreter's lock and may have to wait for it, and an exception
 at the end of what it gave. So a Java operator puts rows together, Python takes them apart and gives back one value, and
-another Java operator takes that apart. Flink compiles both from source with what it compiles its own generated code with.
+another Java operator takes that apart (`stream/operators.py`).
 
 A row in a frame is its fields of fixed size, big-endian, with the length of each other field in its place (-1: null), and
 then these other fields. Columns are named as in `struct`: `i` INT, `q` BIGINT (0: null), `s` BYTES or STRING.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,13 +20,13 @@ from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
 
 from schemas.parsing import encode
+from stream.operators import java_operator
 from stream.rows import BYTES, OUT
 
 FRAME_BYTES = 512 * 1024
 """A frame is not longer, unless one row is."""
 
-_JAVA = Path(__file__).with_name("java")
-_OUT_HEAD = struct.Struct(">5i")
+_OUT_HEAD = struct.Struct(">6i")
 _NULL = -1
 
 
@@ -41,12 +40,12 @@ class Frames:
 
     def gather(self, rows: DataStream, *, most_rows: int, wait_ms: int, uid: str) -> DataStream:
         """Return frames of at most `most_rows` rows; none waits for others longer than `wait_ms`. Retractions are dropped."""
-        return _operator("Gather", rows, BYTES, uid, self._columns, most_rows, FRAME_BYTES, wait_ms, False)
+        return java_operator(("Gather",), rows, BYTES, uid, self._columns, most_rows, FRAME_BYTES, wait_ms, False)
 
     def gather_by_key(self, rows: DataStream, *, most_rows: int, wait_ms: int, uid: str) -> KeyedStream:
         """Return the same for each value of the first column, a STRING, keyed by it."""
         kind = Types.ROW([Types.STRING(), BYTES])
-        return _keyed(_operator("Gather", rows, kind, uid, self._columns, most_rows, FRAME_BYTES, wait_ms, True), BYTES)
+        return _keyed(java_operator(("Gather",), rows, kind, uid, self._columns, most_rows, FRAME_BYTES, wait_ms, True), BYTES)
 
     def rows(self, frame: bytes) -> Iterator[list[Any]]:
         """Yield the rows of a frame as lists; strings come as their UTF-8."""
@@ -68,9 +67,15 @@ SOURCE = Frames("siqq")
 """Of records as they come from a topic: value, partition, offset, Kafka's time."""
 
 
-def framed(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> bytes:
+TRACED = Frames("siqqs")
+"""The same with the header `traceparent`."""
+
+
+def framed(
+    topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None, traceparent: str | None = None
+) -> bytes:
     """Return a record for `topic` as a row of a frame for `scatter`."""
-    headers = [None if header is None else header.encode() for header in (task, label)]
+    headers = [None if header is None else header.encode() for header in (task, label, traceparent)]
     fields = [topic.encode(), key.encode(), encode(record), *headers]
     return _OUT_HEAD.pack(*[_NULL if field is None else len(field) for field in fields]) + b"".join(filter(None, fields))
 
@@ -80,12 +85,12 @@ def key_by_columns(rows: DataStream, kind: TypeInformation, columns: int, *, uid
 
     `DataStream.key_by` would call Python for each row, to ask for its key.
     """
-    return _keyed(_operator("AddKey", rows, Types.ROW([Types.STRING(), kind]), uid, columns), kind)
+    return _keyed(java_operator(("AddKey",), rows, Types.ROW([Types.STRING(), kind]), uid, columns), kind)
 
 
 def scatter(frames: DataStream, *, uid: str) -> DataStream:
     """Return the rows (`rows.OUT`) of frames that are made of `framed` rows."""
-    return _operator("Scatter", frames, OUT, uid, len(OUT.get_field_names()))
+    return java_operator(("Scatter",), frames, OUT, uid, len(OUT.get_field_names()))
 
 
 def _keyed(pairs: DataStream, kind: TypeInformation) -> KeyedStream:
@@ -93,21 +98,3 @@ def _keyed(pairs: DataStream, kind: TypeInformation) -> KeyedStream:
     selector = get_gateway().jvm.KeyByKeySelector()
     keyed = pairs._j_data_stream.keyBy(selector, Types.ROW([Types.STRING()]).get_java_type_info())  # noqa: SLF001 - PyFlink has no accessor
     return KeyedStream(keyed, kind, pairs)
-
-
-def _operator(name: str, stream: DataStream, kind: TypeInformation, uid: str, *arguments: str | int | bool) -> DataStream:
-    """Return the stream behind the operator in `java/<name>.java`."""
-    gateway = get_gateway()
-    flink = gateway.jvm.org.apache.flink
-    references = gateway.new_array(gateway.jvm.Object, len(arguments))
-    for place, argument in enumerate(arguments):
-        references[place] = argument
-    code = _JAVA.joinpath(f"{name}.java").read_text(encoding="utf-8")
-    generated = flink.table.runtime.generated.GeneratedOperator(name, code, references, flink.configuration.Configuration())
-    factory = flink.table.runtime.operators.CodeGenOperatorFactory(generated)
-    java = stream._j_data_stream  # noqa: SLF001 - PyFlink has no accessor
-    transformation = flink.streaming.api.transformations.OneInputTransformation(
-        java.getTransformation(), name.lower(), factory, kind.get_java_type_info(), java.getParallelism(), False
-    )
-    transformation.setUid(uid)
-    return DataStream(flink.streaming.api.datastream.DataStream(java.getExecutionEnvironment(), transformation))

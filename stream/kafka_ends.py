@@ -9,6 +9,7 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from schemas.settings import Settings
 from schemas.topics import MAX_RECORD_BYTES, Topic
+from schemas.traceparent import TRACEPARENT
 from stream.kafka_login import connector_options
 from stream.rows import OUT, as_table
 
@@ -25,7 +26,7 @@ def raw_source(tables: StreamTableEnvironment, settings: Settings, topic: Topic,
     """Return the committed records of a topic.
 
     Columns: record_value BYTES (null for a record without value), record_partition INT, record_offset BIGINT,
-    record_time BIGINT (Kafka's timestamp, epoch ms), record_key STRING, task and label STRING (headers, or null),
+    record_time BIGINT (Kafka's timestamp, epoch ms), record_key STRING, task, label and traceparent STRING (headers, or null),
     arrived (processing time).
 
     The SQL connector stands here because the DataStream one drops null values and hides partition and offset.
@@ -57,7 +58,7 @@ def raw_source(tables: StreamTableEnvironment, settings: Settings, topic: Topic,
         "SELECT record_value, record_partition, record_offset,"
         " EXTRACT(EPOCH FROM at_time) * 1000 + EXTRACT(MILLISECOND FROM at_time) AS record_time,"
         " record_key, DECODE(headers['task'], 'UTF-8') AS task, DECODE(headers['label'], 'UTF-8') AS label,"
-        f" arrived FROM {name}"
+        f" DECODE(headers['{TRACEPARENT}'], 'UTF-8') AS traceparent, arrived FROM {name}"
     )
 
 
@@ -99,8 +100,10 @@ def add_sink(
     )
     tables.create_temporary_view(f"{job}_records", as_table(tables, stream, OUT.get_field_names()))
     statements = tables.create_statement_set()
+    always = "'task', ENCODE(task, 'UTF-8'), 'label', ENCODE(label, 'UTF-8')"
+    traced = f"{always}, '{TRACEPARENT}', ENCODE(traceparent, 'UTF-8')"
     statements.add_insert_sql(
         f"INSERT INTO {name} SELECT record_key, record_value,{' topic,' if topic_column else ''}"
-        f" MAP['task', ENCODE(task, 'UTF-8'), 'label', ENCODE(label, 'UTF-8')] FROM {job}_records"
+        f" CASE WHEN traceparent IS NULL THEN MAP[{always}] ELSE MAP[{traced}] END FROM {job}_records"
     )
     statements.attach_as_datastream()

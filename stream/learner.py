@@ -16,7 +16,7 @@ from online_model import drift
 from online_model.ledger import Decision
 from online_model.replica import Replica
 from online_model.softmax import warm_up
-from schemas.log import LabelEntry, RefusalEntry
+from schemas.log import LabelEntry, RefusalEntry, VerdictEntry
 from schemas.parsing import encode
 from schemas.records import State
 from schemas.settings import Settings
@@ -26,7 +26,7 @@ from store.rewind import Rewind, answered, decided
 from stream.changes import BuildLine, Change, Changes
 from stream.clock import now_ms
 from stream.commands import Asked
-from stream.entries import alarm_of, label_entry, label_state, quality_of
+from stream.entries import alarm_of, entry_for, label_state, quality_of
 from stream.frames import Frames, framed
 from stream.interpreter import prepare_interpreter
 from stream.measured import Measured
@@ -53,7 +53,7 @@ class LogMismatch(Exception):
 
 
 class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes are untyped
-    """Gives each label to be learned, and each change, its seq and applies it to the task's replica; keyed by task.
+    """Gives each label to be learned, verdict to be scored, and change its seq and applies it to the task's replica; keyed by task.
 
     The Flink state is the seq and the commands that wait; the replicas are rebuilt from snapshot and log when the operator is opened.
     """
@@ -134,11 +134,11 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         decision = self._news(given)
         if decision is None:
             return
-        if decision.text is None:
+        if decision.text is None and not decision.denies:
             yield self._framed_state(decision, now_ms())
             return
         replica = self._replica(task)
-        yield from self._learn(replica, decision)
+        yield from self._absorb(replica, decision)
         yield from self._change(replica)
 
     def _ask(self, task: str, asked: Asked) -> Iterator[bytes]:
@@ -162,9 +162,9 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
             return None
         return msgspec.structs.replace(decision, previous=State.WAITING)
 
-    def _learn(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
+    def _absorb(self, replica: Replica, decision: Decision) -> Iterator[bytes]:
         now = now_ms()
-        entry = label_entry(replica, decision, now)
+        entry = entry_for(replica, decision, now)
         with self._measured.timed("millrace_learn_microseconds", task=replica.task):
             sequenced = self._sequenced(replica, Change(entry))
         yield sequenced
@@ -207,7 +207,7 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
         self._told[task], self._told_at[task] = shown, now
         yield framed(self._quality_topic, task, quality_of(replica, now), task=task)
 
-    def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | None = None) -> bytes:
+    def _framed_state(self, decision: Decision, now: int, entry: LabelEntry | VerdictEntry | None = None) -> bytes:
         state = label_state(decision, now, entry)
         self._measured.count("millrace_labels", task=decision.incoming.feedback.task, state=decision.state)
         return framed(self._states_topic, decision.incoming.feedback.event_id, state, task=state.task, label=decision.state)
@@ -262,4 +262,4 @@ class Learner(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink's classes 
 
 def _shown(replica: Replica) -> object:
     """Return what must have changed for the quality to be published again."""
-    return replica.updated_at, replica.line, [(trial.line, trial.role) for trial in replica.trials()]
+    return replica.updated_at, replica.quality.labels, replica.line, [(trial.line, trial.role) for trial in replica.trials()]

@@ -15,11 +15,12 @@ from schemas.parsing import RejectRecord, dead_letter, parse_event, parse_log_en
 from schemas.records import Event, Position, Prediction, Served
 from schemas.settings import Settings
 from schemas.topics import Topic
+from schemas.traceparent import valid_traceparent
 from store.beside import Beside
 from store.rewind import Rewind, classified
 from stream.clock import now_ms
 from stream.drill import Drill
-from stream.frames import SOURCE, framed
+from stream.frames import TRACED, framed
 from stream.interpreter import prepare_interpreter
 from stream.measured import Measured
 from stream.replicas import LoadReplica
@@ -65,7 +66,7 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         for beside in self._serving.values():
             beside.step()
         now = now_ms()
-        answers = [self._answer(record, now) for record in SOURCE.rows(value)]
+        answers = [self._answer(record, now) for record in TRACED.rows(value)]
         self._measured.count("millrace_events", len(answers))
         for task, predictions in self._counted.items():
             self._measured.count("millrace_predictions", predictions, task=task)
@@ -73,18 +74,19 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         yield b"".join(answers)
 
     def _answer(self, record: list[Any], now: int) -> bytes:
-        data, partition, offset, time = record
+        data, partition, offset, time, trace = record
         self._drill.step()
         if self._classified and (partition, offset) in self._classified:
             return b""
         at = place(partition, offset, time, now=now)
+        traceparent = valid_traceparent(trace)
         try:
             event = parse_event(data, tasks=self._tasks, max_text_bytes=self._settings.max_text_bytes)
         except RejectRecord as error:
             self._measured.count("millrace_dead_letters", reason=error.reason)
             letter = dead_letter(data, topic=self._events_topic, at=at, error=error, now=now_ms())
-            return framed(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter)
-        return self._predict(event, at)
+            return framed(self._dead_letters_topic, f"{at.partition}:{at.offset}", letter, traceparent=traceparent)
+        return self._predict(event, at, traceparent)
 
     def process_broadcast_element(self, value: Row, ctx: BroadcastProcessFunction.Context) -> None:
         """Apply one entry of the model log; entries that the replica knows are ignored."""
@@ -93,16 +95,19 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
         if beside is not None:
             beside.apply(entry)
 
-    def _predict(self, event: Event, at: Position) -> bytes:
+    def _predict(self, event: Event, at: Position, traceparent: str | None) -> bytes:
         replica, top = self._serving[event.task].replica, self._settings.proba_top
         served = replica.predict(event.text, top=top, event_id=event.event_id)
         self._counted[event.task] += 1
-        answer = self._framed(self._predictions_topic, event, at, served)
+        answer = self._framed(self._predictions_topic, event, at, served, traceparent)
         return answer + b"".join(
-            [self._framed(self._shadows_topic, event, at, shadow) for shadow in replica.shadow_predictions(event.text, top=top)]
+            [
+                self._framed(self._shadows_topic, event, at, shadow, traceparent)
+                for shadow in replica.shadow_predictions(event.text, top=top)
+            ]
         )
 
-    def _framed(self, topic: str, event: Event, at: Position, served: Served) -> bytes:
+    def _framed(self, topic: str, event: Event, at: Position, served: Served, traceparent: str | None) -> bytes:
         prediction = Prediction(
             label=served.label,
             proba=served.proba,
@@ -115,5 +120,6 @@ class Predictor(BroadcastProcessFunction):  # type: ignore[misc]  # PyFlink's cl
             event_ts=at.time if event.ts is None else event.ts,
             predicted_at=now_ms(),
             source=at,
+            traceparent=traceparent,
         )
-        return framed(topic, event.event_id, prediction, task=event.task, label=served.label or "")
+        return framed(topic, event.event_id, prediction, task=event.task, label=served.label or "", traceparent=traceparent)

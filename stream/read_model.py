@@ -18,6 +18,7 @@ from schemas.parsing import record_parser
 from schemas.records import Aggregate, LabelState, Quality
 from schemas.settings import Settings
 from schemas.topics import Topic
+from schemas.trending import Trending
 from store.connect import connect_redis
 from store.refill import refill
 from store.writer import RedisWriter
@@ -45,6 +46,7 @@ class Kind(StrEnum):
     QUALITY = "quality"
     HEARTBEAT = "heartbeat"
     COUNT = "aggregate"
+    TRENDING = "trending"
 
 
 _KINDS = {kind.encode(): kind for kind in Kind}
@@ -65,7 +67,9 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         self._drill = Drill(settings.drill_folder, JOB, look_every=1)
         self._parse_state = record_parser(LabelState)
         self._parse_quality = record_parser(Quality)
+        self._parse_trending = record_parser(Trending)
         self._counts: dict[str, Aggregate] = {}
+        self._trending: dict[str, Trending] = {}
         self._measured = Measured(runtime_context)
         self._fill_if_empty()
 
@@ -74,16 +78,15 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         self._client.close()
 
     def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator[bytes]:
-        """Take a frame of `UPDATES`; yield a frame of the counts in it."""
+        """Take a frame of `UPDATES`; yield a frame of the counts and trending names in it."""
         updates: dict[Kind, list[list[Any]]] = defaultdict(list)
         for kind, *update in UPDATES.rows(value):
             updates[_KINDS[kind]].append(update)
-        counts = self._write(updates)
-        if counts is not None:
-            yield counts
+        if answers := self._write(updates):
+            yield answers
 
-    def _write(self, updates: dict[Kind, list[list[Any]]]) -> bytes | None:
-        """Write updates to Redis, and return a frame of the counts in them."""
+    def _write(self, updates: dict[Kind, list[list[Any]]]) -> bytes:
+        """Write updates to Redis, and return a frame of the counts and trending names in them, empty if there are none."""
         began = time.perf_counter_ns()
         records = {kind: [update[0] for update in found] for kind, found in updates.items()}
         if Kind.PREDICTIONS in updates:
@@ -97,10 +100,12 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
             # Also when no event comes, the job says that it lives.
             self._writer.mark_job(JOB, now=now_ms())
             self._fill_if_empty()
-        counts = self._write_counts(updates[Kind.COUNT]) if Kind.COUNT in updates else None
+        answers = self._write_counts(updates[Kind.COUNT]) if Kind.COUNT in updates else b""
+        if Kind.TRENDING in updates:
+            answers += self._write_trending([self._parse_trending(data) for data in records[Kind.TRENDING]])
         self._measured.count("millrace_redis_writes")
         self._measured.count("millrace_redis_write_microseconds", (time.perf_counter_ns() - began) // 1000)
-        return counts
+        return answers
 
     def _fill_if_empty(self) -> None:
         """Fill a Redis that has lost what was in it, and mark it only when that is done."""
@@ -108,8 +113,9 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
             return
         self._writer.begin_filling()
         refill(self._settings, self._writer)
-        # The newest counts may be on their way to the topic still.
+        # The newest values may be on their way to the topic still.
         self._writer.write_aggregates(list(self._counts.values()))
+        self._writer.write_trending(list(self._trending.values()))
         self._writer.mark()
 
     def _write_quality(self, batch: list[bytes]) -> None:
@@ -127,6 +133,13 @@ class WriteReadModel(ProcessFunction):  # type: ignore[misc]  # PyFlink's classe
         topic = self._settings.topic_prefix + Topic.AGGREGATES
         return b"".join([framed(topic, key, count, task=count.task, label=count.label) for key, count in counts.items()])
 
+    def _write_trending(self, windows: list[Trending]) -> bytes:
+        """Write the newest windows and return all of them for their topic."""
+        self._writer.write_trending(windows)
+        self._trending |= {trending_key(window): window for window in windows}
+        topic = self._settings.topic_prefix + Topic.TRENDING
+        return b"".join([framed(topic, trending_key(window), window, task=window.task) for window in windows])
+
     def _remember(self, key: str, aggregate: Aggregate) -> None:
         self._counts.pop(key, None)
         self._counts[key] = aggregate
@@ -143,3 +156,8 @@ def _count(update: list[Any]) -> Aggregate:
 def count_key(count: Aggregate) -> str:
     """Return the key of a count in its topic."""
     return f"{count.name}/{count.task}/{count.label}/{count.granularity}/{count.start}"
+
+
+def trending_key(window: Trending) -> str:
+    """Return the key of a window's trending names in their topic."""
+    return f"{window.task}/{window.kind}"

@@ -13,10 +13,11 @@ from schemas.records import LATEST_MS, Position
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 
 OUT = Types.ROW_NAMED(
-    ["topic", "record_key", "record_value", "task", "label"],
-    [Types.STRING(), Types.STRING(), BYTES, Types.STRING(), Types.STRING()],
+    ["topic", "record_key", "record_value", "task", "label", "traceparent"],
+    [Types.STRING(), Types.STRING(), BYTES, Types.STRING(), Types.STRING(), Types.STRING()],
 )
-"""A record for a topic; `task` and `label` become its headers, so that the JVM can match and count without parsing JSON."""
+"""A record for a topic; `task` and `label` become its headers, so that the JVM can match and count without parsing JSON, and so does
+`traceparent` if there is one."""
 
 INCOMING = Types.ROW_NAMED(["task", "event_id", "incoming"], [Types.STRING(), Types.STRING(), BYTES])
 """A valid label: its keys, and an encoded `online_model.ledger.Incoming`."""
@@ -41,7 +42,7 @@ def place(partition: int, offset: int, time: int, *, now: int) -> Position:
 
 def out(topic: str, key: str, record: msgspec.Struct, *, task: str | None = None, label: str | None = None) -> Row:
     """Return the row of a record for `topic`."""
-    return Row(topic, key, encode(record), task, label)
+    return Row(topic, key, encode(record), task, label, None)
 
 
 def as_table(tables: StreamTableEnvironment, stream: DataStream, columns: list[str]) -> Table:

@@ -32,7 +32,7 @@ class Snapshotter:
         return self._writes and (self._labels > 0 or self._changed)
 
     def learned(self) -> None:
-        """Count a label."""
+        """Count a label, or a verdict."""
         self._labels += 1
 
     def changed(self) -> None:

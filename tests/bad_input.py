@@ -154,6 +154,11 @@ def _weighing(weight: bytes) -> bytes:
 FEEDBACK = [
     *_common(b'"label": "l"'),
     Case("label missing", b'{"event_id": "x"}', Reason.INVALID_FIELD, "label"),
+    Case("verdict unheard of", b'{"event_id": "x", "verdict": "maybe"}', Reason.INVALID_FIELD, "verdict"),
+    Case("verdict a boolean", b'{"event_id": "x", "verdict": true}', Reason.INVALID_FIELD, "verdict"),
+    Case("verdict null and no label", b'{"event_id": "x", "verdict": null}', Reason.INVALID_FIELD, "`$.label` or `$.verdict`"),
+    Case("label and verdict", _label(b'"l"', b', "verdict": "right"'), Reason.INVALID_FIELD, "`$.verdict` stands in place of `$.label`"),
+    Case("verdict with a text", b'{"event_id": "x", "verdict": "wrong", "text": "t"}', Reason.INVALID_FIELD, "no `$.text`"),
     Case("label null", _label(b"null"), Reason.INVALID_FIELD, "label"),
     Case("label a number", _label(b"1"), Reason.INVALID_FIELD, "label"),
     Case("label empty", _label(b'""'), Reason.INVALID_FIELD, "label"),

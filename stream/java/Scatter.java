@@ -1,4 +1,4 @@
-/** Takes apart the frames that Python gives back: byte[] in, rows of topic, key, value, task, label out. See stream/frames.py. */
+/** Takes apart the frames that Python gives back: byte[] in, rows of topic, key, value, task, label, traceparent out. See stream/frames.py. */
 public class Scatter extends org.apache.flink.streaming.api.operators.AbstractStreamOperator
     implements org.apache.flink.streaming.api.operators.OneInputStreamOperator {
 

@@ -57,7 +57,8 @@ class Sent(NamedTuple):
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ports = dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0)
-    stack = Stack(tmp_path_factory.mktemp("stack") / "data", {"topic_prefix": "bad-"}, ports=ports)
+    settings = {"topic_prefix": "bad-", "trending_slide_s": 1, "trending_window_slides": 300, "trending_idle_ms": 1000}
+    stack = Stack(tmp_path_factory.mktemp("stack") / "data", settings, ports=ports)
     stack.start(print)
     yield stack
     stack.stop(savepoint=False)
@@ -76,11 +77,14 @@ def stamp_by_sender(stack: Stack) -> None:
 
 
 KEYS = (b"x", None, b"", b"\xff\xfe\x00", b"another-id", b"k" * 20_000)
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HEADERS: tuple[list[tuple[str, bytes | None]], ...] = (
     [],
     [("task", None), ("label", None)],
     [("task", b"unheard"), ("task", b"\xff"), ("label", b""), ("", b"no name")],
     [(f"h{number}", b"x" * 1000) for number in range(50)],
+    [("traceparent", TRACE)],
+    [("traceparent", b"\xff\xfe\x00" + TRACE)],
 )
 NOW_MS = int(time.time() * 1000)
 TIMES = (None, -1, 0, NOW_MS - 10 * 365 * 86_400_000, NOW_MS + 86_400_000, 253_402_300_800_000, LONGEST_MS)
@@ -134,7 +138,7 @@ def send_everything(sender: Sender) -> list[Sent]:
     """Send the table to every topic, a good record after each, and what else there is; one partition gets the hot key."""
     for number, case in enumerate(EVENTS):
         sender.send(Topic.EVENTS, case, number % PARTITIONS)
-        sender.send(Topic.EVENTS, event(f"good-{number}", "play a song"), number % PARTITIONS)
+        sender.send(Topic.EVENTS, event(f"good-{number}", "play a #song"), number % PARTITIONS)
     for text in ("the first text", "the first text", "another text"):
         sender.send(Topic.EVENTS, event("twin", text), 1, strange=False)
     for _ in range(HOT):
@@ -188,6 +192,8 @@ def test_bad_input_becomes_dead_letters_and_nothing_else_is_lost(stack: Stack) -
         wait_until(lambda: labels_are_settled(stack, sent), "each label has a state")
         check_labels(stack, sent)
         check_redis(stack, predictions)
+        check_traces(stack)
+        check_what_is_counted_over_time(stack, predictions)
         check_partitions_go_on(stack, sender)
     assert set(restart_counters(stack.state()).values()) == {0}, restart_counters(stack.state())
     assert stack.state().troubles() == []
@@ -259,6 +265,32 @@ def check_redis(stack: Stack, predictions: list[dict[str, Any]]) -> None:
     wait_until(lambda: counted() == len(predictions), f"Redis counts {len(predictions)} predictions")
     states = httpx.get(f"{api}/v1/quality").json()["label_states"]
     assert states["rejected"] == sum(case.reason is not None for case in FEEDBACK)
+
+
+def check_traces(stack: Stack) -> None:
+    """A prediction has the trace context of its event, in its record and as a header, if that is a valid one."""
+    traces = [(json.loads(r.value)["traceparent"], dict(r.headers).get("traceparent")) for r in read(stack, Topic.PREDICTIONS)]
+    assert set(traces) == {(None, None), (TRACE.decode(), TRACE)}
+
+
+def check_what_is_counted_over_time(stack: Stack, predictions: list[dict[str, Any]]) -> None:
+    api = stack.addresses["api"]
+    scores = [state["score"]["correct"] for state in parsed(stack, Topic.LABEL_STATES) if state["score"]]
+    wait_until(lambda: sum(b["labels"] for b in _history(api, "minute")) == len(scores), "all scores are counted")
+    for granularity in ("minute", "hour", "day"):
+        assert sum(bucket["correct"] for bucket in _history(api, granularity)) == sum(scores)
+    texts = sum(prediction["text"] == "play a #song" for prediction in predictions)
+
+    def song() -> list[int]:
+        shown = httpx.get(f"{api}/v1/trending", params={"kind": "hashtag"}).json()
+        return [item["count"] for item in shown["items"] if item["name"] == "song"]
+
+    wait_until(lambda: song() == [texts], f"a window of hashtags closes with {texts} songs")
+
+
+def _history(api: str, granularity: str) -> list[dict[str, Any]]:
+    buckets: list[dict[str, Any]] = httpx.get(f"{api}/v1/quality/history", params={"granularity": granularity}).json()["buckets"]
+    return buckets
 
 
 def check_partitions_go_on(stack: Stack, sender: Sender) -> None:

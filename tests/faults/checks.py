@@ -22,7 +22,7 @@ from tests.faults.watch import Watch
 
 Place = tuple[int, int]
 
-FINAL = {"trained", "duplicate", "corrected", "expired", "orphan", "rejected"}
+FINAL = {"trained", "duplicate", "corrected", "marked", "expired", "orphan", "rejected"}
 TAUGHT = {"trained", "corrected"}
 SHOWN = 5
 

@@ -35,17 +35,25 @@ RECORD = DataTypes.ROW(
         DataTypes.FIELD("record_key", DataTypes.STRING()),
         DataTypes.FIELD("task", DataTypes.STRING()),
         DataTypes.FIELD("label", DataTypes.STRING()),
+        DataTypes.FIELD("traceparent", DataTypes.STRING()),
     ]
 )
 
-Record = tuple[bytes | None, int, int, int, str | None, str | None, str | None]
+Record = tuple[bytes | None, int, int, int, str | None, str | None, str | None, str | None]
 
 
 def record(
-    value: bytes | None, offset: int, *, key: str | None = None, task: str | None = None, label: str | None = None, time: int = 1000
+    value: bytes | None,
+    offset: int,
+    *,
+    key: str | None = None,
+    task: str | None = None,
+    label: str | None = None,
+    time: int = 1000,
+    traceparent: str | None = None,
 ) -> Record:
     """Return a row such as `raw_source` gives."""
-    return (value, 0, offset, time, key, task, label)
+    return (value, 0, offset, time, key, task, label, traceparent)
 
 
 class Out(NamedTuple):
@@ -56,12 +64,13 @@ class Out(NamedTuple):
     value: bytes
     task: str | None
     label: str | None
+    traceparent: str | None = None
 
 
 def collect(stream: DataStream) -> list[Out]:
     """Run the job and return what the stream gave; PyFlink collects bytes as a list of numbers, Java's, which have a sign."""
     with stream.execute_and_collect() as results:
-        return [Out(row[0], row[1], bytes(number & 0xFF for number in row[2]), row[3], row[4]) for row in results]
+        return [Out(row[0], row[1], bytes(number & 0xFF for number in row[2]), row[3], row[4], row[5]) for row in results]
 
 
 def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, timeout_s: float = 60) -> list[Out]:
@@ -73,7 +82,7 @@ def collect_until(stream: DataStream, enough: Callable[[list[Out]], bool], *, ti
         watchdog.start()
         try:
             for row in results:
-                found.append(Out(row[0], row[1], bytes(row[2]), row[3], row[4]))
+                found.append(Out(row[0], row[1], bytes(row[2]), row[3], row[4], row[5]))
                 if enough(found):
                     break
         finally:
@@ -152,7 +161,7 @@ def idle_table(table: Callable[[Environment, Sequence[Record]], Table]) -> Calla
             " 'fields.number.min' = '1', 'fields.number.max' = '2')"
         )
         # Its rows are dropped before the topology: to all behind this the topic is idle.
-        nothing = "CAST(NULL AS BYTES), 0, CAST(0 AS BIGINT), CAST(0 AS BIGINT), 'key', 'task', 'label'"
+        nothing = "CAST(NULL AS BYTES), 0, CAST(0 AS BIGINT), CAST(0 AS BIGINT), 'key', 'task', 'label', 'trace'"
         columns = ", ".join(RECORD.field_names())
         rows = f"SELECT {columns} FROM {listed} UNION ALL SELECT {nothing} FROM silence WHERE number < 0"  # noqa: S608 - the names are ours
         return tables.sql_query(f"SELECT *, PROCTIME() AS arrived FROM ({rows})")  # noqa: S608 - the names are ours

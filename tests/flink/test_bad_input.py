@@ -51,7 +51,7 @@ def test_strange_ids_and_times_meet_their_own_prediction(environment: Environmen
     predictions = [prediction(event_id, n, text=f"text {n}") for n, event_id in enumerate(STRANGE_IDS)]
     predictions += [prediction(f"t{n}", 100 + n) for n in range(len(STRANGE_TIMES))]
     labels = [feedback(event_id, f"l{n}\0😀", n) for n, event_id in enumerate(STRANGE_IDS)]
-    labels += [(*feedback(f"t{n}", "a", 100 + n)[:3], time, None, None, None) for n, time in enumerate(STRANGE_TIMES)]
+    labels += [(*feedback(f"t{n}", "a", 100 + n)[:3], time, None, None, None, None) for n, time in enumerate(STRANGE_TIMES)]
     rows = collect(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=new_replica))
     log = [e for row in rows if row.topic == "model-log" and isinstance(e := parse_log_entry(row.value), LabelEntry)]
     texts = {e.event_id: e.text for e in log if not e.event_id.startswith("t")}

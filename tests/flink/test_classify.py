@@ -23,6 +23,8 @@ pytestmark = pytest.mark.flink
 EVENTS = 150
 """Few, since PyFlink collects every byte of a record in a call of its own."""
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 Environments = Callable[[Job], Environment]
 Tables = Callable[[Environment, Sequence[Record]], Table]
 
@@ -54,10 +56,10 @@ def trained_replica(settings: Settings, task: str, known: Replica | None = None)
 def test_events_become_predictions_or_dead_letters(environment: Environments, table: Tables, settings: Settings) -> None:
     env = environment(Job.CLASSIFY)
     events = [
-        record(encode(Event(event_id="1", text="good day", meta={"k": 1})), 0),
-        record(b'{"event_id": "b", "text": "\xff"}', 1),
-        record(None, 2),
-        record(encode(Event(event_id="2", text="what?", task="other", ts=77)), 3),
+        record(encode(Event(event_id="1", text="good day", meta={"k": 1})), 0, traceparent=TRACE),
+        record(b'{"event_id": "b", "text": "\xff"}', 1, traceparent=TRACE),
+        record(None, 2, traceparent=""),
+        record(encode(Event(event_id="2", text="what?", task="other", ts=77)), 3, traceparent=TRACE.replace("7", "G")),
         record(b'{"event_id": "3", "text": "a", "task": "no-such"}', 4),
     ]
     # The log is known already: the replica ignores what it has applied.
@@ -78,6 +80,8 @@ def test_events_become_predictions_or_dead_letters(environment: Environments, ta
     }
     headers = {row.key: (row.task, row.label) for row in rows if row.topic == "predictions"}
     assert headers == {"1": ("default", "greeting"), "2": ("other", "")}
+    assert (first.traceparent, second.traceparent) == (TRACE, None), "an invalid one is ignored"
+    assert {row.key: row.traceparent for row in rows} == {"1": TRACE, "0:1": TRACE, "0:2": None, "2": None, "0:4": None}
 
 
 def test_broadcast_log_moves_the_model(environment: Environments, table: Tables, settings: Settings) -> None:

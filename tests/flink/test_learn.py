@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
 from pyflink.datastream import DataStream
 from pyflink.table import Table
 
+from online_model.prequential import score
 from online_model.replica import Replica, SnapshotError
-from schemas.log import LabelEntry, SnapshotEntry
+from schemas.log import LabelEntry, SnapshotEntry, VerdictEntry
 from schemas.parsing import encode, parse_log_entry, record_parser
-from schemas.records import Alarm, Feedback, LabelState, ModelVersion, Position, Prediction, State
+from schemas.records import Alarm, Feedback, LabelState, ModelVersion, Position, Prediction, Quality, Score, Served, State, Verdict
 from schemas.settings import Settings
 from store.artifacts import ArtifactFolder
 from stream.clock import now_ms
@@ -26,6 +28,9 @@ pytestmark = pytest.mark.flink
 
 Environments = Callable[[Job], Environment]
 Tables = Callable[[Environment, Sequence[Record]], Table]
+
+
+SERVED = Served(label="a", proba={"a": 0.75}, classes=2, model=ModelVersion(line="base", seq=0))
 
 
 def prediction(event_id: str, offset: int, *, text: str = "good day", task: str = "default", label: str = "a") -> Record:
@@ -47,6 +52,10 @@ def prediction(event_id: str, offset: int, *, text: str = "good day", task: str 
 
 def feedback(event_id: str, label: str, offset: int, *, task: str = "default", text: str | None = None) -> Record:
     return record(encode(Feedback(event_id=event_id, label=label, task=task, text=text)), offset, key=event_id)
+
+
+def verdict(event_id: str, said: Verdict, offset: int, **more: Any) -> Record:
+    return record(encode(Feedback(event_id=event_id, verdict=said, **more)), offset, key=event_id)
 
 
 def run(stream: DataStream) -> tuple[list[LabelEntry], list[LabelState], Counter[str]]:
@@ -146,6 +155,57 @@ def test_an_event_sent_twice_beside_a_self_contained_label_teaches_once(
     assert Counter(s.state for s in states) == {State.TRAINED: 20, State.CORRECTED: 20}
     assert all((s.score is not None) == (s.served is not None) for s in states if s.state is State.TRAINED)
     assert all(s.score is None for s in states if s.state is State.CORRECTED), "an event is scored by its first label or not at all"
+
+
+def test_verdicts_score_what_was_served_and_only_right_teaches(environment: Environments, table: Tables, settings: Settings) -> None:
+    """`a` was served for each event. Who replays the log, over its snapshots, has the learner's scores and models."""
+    settings = msgspec.structs.replace(settings, snapshot_labels=3, label_wait_s=10**6)
+    env = environment(Job.LEARN)
+    labels = [
+        verdict("e0", "right", 0, comment="yes"),
+        verdict("e1", "wrong", 1, weight=2.0, comment="no"),
+        verdict("e1", "wrong", 2),
+        feedback("e1", "b", 3),
+        feedback("e2", "a", 4),
+        verdict("e2", "wrong", 5),
+        verdict("e3", "wrong", 6),
+        verdict("e3", "right", 7),
+        feedback("e4", "b", 8),
+        verdict("e4", "wrong", 9),
+        verdict("nobody", "wrong", 10),
+        feedback("alone", "a", 11, text="only I"),
+        verdict("alone", "right", 12),
+        record(b'{"event_id": "e5", "label": "a", "verdict": "wrong"}', 13),
+    ]
+    predictions = [prediction(f"e{n}", n) for n in range(6)]
+    rows = collect(learn(env.tables, table(env, labels), table(env, predictions), nothing(env), settings, load=configured_replica))
+    final = {s.feedback.at.offset: s for s in states_in(rows) if s.state is not State.WAITING or s.event_id == "nobody"}
+    words = "trained marked duplicate trained trained marked marked trained trained duplicate waiting trained rejected rejected"
+    assert " ".join(final[n].state for n in range(14)) == words
+    assert [final[n].label for n in range(14)] == ["a", None, None, "b", "a", None, None, "a", "b", None, None, "a", None, None]
+    assert [n for n in range(14) if final[n].score is not None] == [0, 1, 4, 6, 8], "an event is scored once"
+    assert (final[1].served, final[1].score) == ("a", Score(correct=False, log_loss=score(None, SERVED).log_loss))
+    assert [(final[n].feedback.verdict, final[n].comment) for n in (0, 1, 3)] == [("right", "yes"), ("wrong", "no"), (None, None)]
+    assert [(final[n].reason or "").partition(":")[0] for n in (12, 13)] == ["nothing_served", "invalid_field"]
+    assert Counter(row.topic for row in rows)["dead-letters"] == 1
+    entries = [parse_log_entry(row.value) for row in rows if row.topic == "model-log"]
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    denied = {e.event_id: e for e in entries if isinstance(e, VerdictEntry)}
+    assert {event_id: (e.seq, e.weight, e.served) for event_id, e in denied.items()} == {
+        "e1": (final[1].seq, 2.0, SERVED),
+        "e3": (final[6].seq, 1.0, SERVED),
+    }
+    taught = {e.seq: (e.label, e.marked) for e in entries if isinstance(e, LabelEntry)}
+    assert taught == {s.seq: (s.label, n in (3, 7)) for n, s in final.items() if s.seq is not None and s.state is not State.MARKED}
+    straight, stored = configured_replica(settings, "default"), ArtifactFolder(settings.artifacts)
+    for entry in entries:
+        if isinstance(entry, SnapshotEntry):
+            assert Replica.from_snapshot(stored.get(entry.address, entry.sha256)).snapshot() == straight.snapshot()
+        straight.apply(entry)
+    assert straight.quality.labels == 5
+    assert straight.quality.overall().per_class["a"].precision == pytest.approx(2 / 6)
+    published = [record_parser(Quality)(row.value) for row in rows if row.topic == "quality"]
+    assert all(q.overall.labels <= 5 for q in published)
 
 
 def test_labels_of_an_idle_topic_become_orphans_by_the_clock_alone(

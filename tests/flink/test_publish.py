@@ -11,7 +11,7 @@ import pytest
 from pyflink.table import Table
 
 from schemas.parsing import encode, record_parser
-from schemas.records import Aggregate, FeedbackRef, LabelState, ModelVersion, Position, Prediction, State
+from schemas.records import Aggregate, FeedbackRef, LabelState, ModelVersion, Position, Prediction, Score, State
 from schemas.settings import Settings
 from stack.redis import start_redis
 from store.connect import connect_redis
@@ -47,16 +47,18 @@ def prediction(number: int) -> Record:
     return record(encode(body), number, key=body.event_id, task="default", label=body.label, time=time)
 
 
-def state(number: int, now: State, previous: State | None = None) -> Record:
+def state(number: int, now: State, previous: State | None = None, *, correct: bool | None = None, time: int = 1000) -> Record:
     body = LabelState(
         event_id=f"e{number}",
         task="default",
         state=now,
         previous=previous,
         feedback=FeedbackRef(at=Position(partition=0, offset=number)),
+        label='"score":{"correct":true',
+        score=None if correct is None else Score(correct=correct, log_loss=0.5),
         time=1,
     )
-    return record(encode(body), number, key=f"e{number}", task="default", label=now.value)
+    return record(encode(body), number, key=f"e{number}", task="default", label=now.value, time=time)
 
 
 def test_counts_and_records_reach_redis_and_the_counts_their_topic(
@@ -72,7 +74,13 @@ def test_counts_and_records_reach_redis_and_the_counts_their_topic(
             writer.mark()
             env = environment(Job.PUBLISH)
             predictions = [prediction(number) for number in range(40)]
-            states = [state(1, State.WAITING), state(1, State.TRAINED, State.WAITING), state(2, State.TRAINED)]
+            states = [
+                state(1, State.WAITING),
+                state(1, State.TRAINED, State.WAITING, correct=True),
+                state(2, State.TRAINED, correct=False, time=1000 + MINUTE_MS),
+                state(3, State.TRAINED, correct=True),
+                state(4, State.TRAINED),
+            ]
             heartbeat = env.tables.from_elements([(1,)], ["beat"])
             stream = publish(env.tables, table(env, predictions), table(env, states), table(env, []), heartbeat, settings)
             rows = collect(stream)
@@ -84,10 +92,16 @@ def test_counts_and_records_reach_redis_and_the_counts_their_topic(
     newest = {row.key: record_parser(Aggregate)(row.value) for row in rows}
     counted = {(count.granularity, count.start, count.label): count.count for count in newest.values() if count.name == "predictions"}
     expected: Counter[tuple[str, int, str]] = Counter()
-    for _, _, _, time, _, _, label in predictions:
+    for _, _, _, time, _, _, label, _ in predictions:
         expected.update(
             [(granularity, time - time % size, str(label)) for granularity, size in SIZES_MS.items()] + [("total", 0, str(label))]
         )
     assert counted == expected
-    assert totals == {"predictions": {"a": 20, "b": 20}, "label_states": {"waiting": 0, "trained": 2}}
+    assert totals == {"predictions": {"a": 20, "b": 20}, "label_states": {"waiting": 0, "trained": 4}}
+    scored = {(count.granularity, count.start, count.label): count.count for count in newest.values() if count.name == "scores"}
+    assert scored == {
+        ("minute", 0, "correct"): 2,
+        ("minute", MINUTE_MS, "wrong"): 1,
+        **{(granularity, 0, label): count for granularity in ("hour", "day", "total") for label, count in (("correct", 2), ("wrong", 1))},
+    }
     assert stored == 40

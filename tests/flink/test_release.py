@@ -27,6 +27,7 @@ from schemas.log import (
     RefusalEntry,
     ReleaseEntry,
     RollbackEntry,
+    VerdictEntry,
 )
 from schemas.parsing import encode, record_parser
 from schemas.records import DeadLetter, Event, Feedback, Prediction, Quality
@@ -49,6 +50,8 @@ pytestmark = [pytest.mark.flink, pytest.mark.timeout(400)]
 TASK = "default"
 PARTITIONS = 4
 RATE = 150
+WRONG_EVERY = 10
+"""Of so many events one is said to be wrong before its label comes."""
 OLD, NEW = range(3), range(30)
 """Classes at first, and later."""
 
@@ -78,6 +81,8 @@ class Traffic:
             label = Feedback(event_id=event.event_id, label=f"class {number}")
             key = event.event_id.encode()
             producer.send(Topic.EVENTS, encode(event), key=key, partition=self.sent % PARTITIONS)
+            if self.sent % WRONG_EVERY == 0:
+                producer.send(Topic.FEEDBACK, encode(Feedback(event_id=event.event_id, verdict="wrong")), key=key)
             producer.send(Topic.FEEDBACK, encode(label), key=key)
             self.sent += 1
         producer.close()
@@ -352,18 +357,26 @@ def test_each_event_is_predicted_once_and_each_prediction_is_what_a_replay_says(
     assert [entry.seq for entry in reader.entries()] == list(range(1, len(reader.entries()) + 1))
     result = audit(settings, TASK)
     assert result.differences == []
+    absorbed = Counter(
+        (e.feedback.at.partition, e.feedback.at.offset) for e in reader.entries() if isinstance(e, LabelEntry | VerdictEntry)
+    )
+    assert set(absorbed.values()) == {1}, "each label and each verdict once, also over the crashes"
+    denied = [entry.event_id for entry in reader.entries() if isinstance(entry, VerdictEntry)]
+    assert sorted(entry.event_id for entry in reader.labels() if entry.marked) == sorted(denied)
+    assert 0 < len(denied) <= -(-traffic.sent // WRONG_EVERY)
     assert result.predictions == traffic.sent
     assert result.shadow_predictions == len(reader.predictions(Topic.SHADOW_PREDICTIONS)) > 0
     assert result.snapshots >= 1
 
 
 def test_learn_without_its_state_answers_no_command_again(settings: Settings, traffic: Traffic, jobs: Jobs, reader: Reader) -> None:
-    before, letters = list(reader.entries()), reader.records(Topic.DEAD_LETTERS)
+    before, letters, states = list(reader.entries()), reader.records(Topic.DEAD_LETTERS), reader.records(Topic.LABEL_STATES)
     jobs.stop(Job.LEARN)
     jobs.start(Job.LEARN, Rewind(since=0, until=now_ms()))
     last = ask(settings, "drop", "nobody-at-all")
     assert isinstance(await_answer(settings, last, 60), RefusalEntry)
     since = reader.entries()[len(before) :]
     assert [entry.command_id for entry in since if isinstance(entry, AnyChange)] == [last.command_id]
-    assert not [entry for entry in since if isinstance(entry, LabelEntry)]
+    assert not [entry for entry in since if isinstance(entry, LabelEntry | VerdictEntry)]
+    assert reader.records(Topic.LABEL_STATES) == states
     assert reader.records(Topic.DEAD_LETTERS) == letters

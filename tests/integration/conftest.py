@@ -19,6 +19,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from api.access.start import listening
 from api.app import create_app
 from api.server import server_config
+from client import Client
 from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from schemas.topics import topic_specs
@@ -102,6 +103,13 @@ def serve() -> Callable[..., AbstractContextManager[httpx.Client]]:
 def api(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the API; the test's module says with which settings."""
     with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def client(api: httpx.Client) -> Iterator[Client]:
+    """The typed client of the same API."""
+    with Client(str(api.base_url)) as client:
         yield client
 
 

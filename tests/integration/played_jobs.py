@@ -133,6 +133,9 @@ class Jobs:
             producer.send(self.topic(Topic.DEAD_LETTERS), encode(letter))
             yield LabelState(event_id=None, task=None, state=State.REJECTED, feedback=ref, time=at.time)
             return
+        ref = FeedbackRef(
+            at=at, feedback_id=feedback.feedback_id, source=feedback.source, reviewer=feedback.reviewer, verdict=feedback.verdict
+        )  # fmt: skip
         self.waiting.append((feedback, ref))
         yield LabelState(event_id=feedback.event_id, task="default", state=State.WAITING, feedback=ref, time=at.time)
 
@@ -143,14 +146,19 @@ class Jobs:
             if prediction is None:
                 self.waiting.append((feedback, ref))
                 continue
-            yield self.decide(producer, feedback, ref, prediction)
+            if feedback.verdict == "wrong":
+                yield LabelState(event_id=feedback.event_id, task="default", state=State.MARKED, feedback=ref, time=ref.at.time)
+            else:
+                label = prediction.label if feedback.verdict else feedback.label
+                yield self.decide(producer, msgspec.structs.replace(feedback, label=label, verdict=None), ref, prediction)
 
     def decide(self, producer: KafkaProducer, feedback: Feedback, ref: FeedbackRef, prediction: Prediction) -> LabelState:
         event_id, standing = feedback.event_id, self.standing.get(feedback.event_id)
-        duplicate = feedback.label == standing or (standing is None and hits(self.ignore_every, event_id))
+        label = feedback.label or ""
+        duplicate = label == standing or (standing is None and hits(self.ignore_every, event_id))
         learned = not duplicate
         state = State.DUPLICATE if duplicate else State.TRAINED if standing is None else State.CORRECTED
-        seq, self.standing[event_id] = None, feedback.label
+        seq, self.standing[event_id] = None, label
         if learned:
             seq = self.log(producer, feedback, ref, prediction, standing)
             if hits(self.relearn_every, event_id):
@@ -170,7 +178,7 @@ class Jobs:
 
     def log(self, producer: KafkaProducer, feedback: Feedback, ref: FeedbackRef, prediction: Prediction, corrects: str | None) -> int:
         self.seq += 1
-        self.known = feedback.label
+        self.known = feedback.label or ""
         entry = LabelEntry(
             seq=self.seq,
             task="default",
@@ -178,7 +186,7 @@ class Jobs:
             event_id=feedback.event_id,
             text=prediction.text,
             meta=prediction.meta,
-            label=feedback.label,
+            label=self.known,
             weight=1.0,
             served=Served(label=prediction.label, proba=prediction.proba, classes=prediction.classes, model=prediction.model),
             feedback=ref,

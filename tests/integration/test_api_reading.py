@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import redis
 
+from schemas.drift import Drift
 from schemas.parsing import encode
 from schemas.records import (
     Aggregate,
     ClassQuality,
-    Drift,
     FeedbackRef,
     LabelState,
     ModelVersion,
@@ -61,7 +61,7 @@ def state(
     *,
     event_id: str = "e1",
     seq: int | None = None,
-    label: str = "a",
+    label: str | None = "a",
     served: str | None = None,
     score: Score | None = None,
 ) -> LabelState:
@@ -91,7 +91,8 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
 
 
 def test_predictions_with_filters(api: httpx.Client, writer: RedisWriter) -> None:
-    assert api.get("/v1/predictions").json() == {"task": "default", "predictions": [], "next": None}
+    nothing = api.get("/v1/predictions").json()
+    assert (nothing["task"], nothing["predictions"], nothing["next"], nothing["indexed"]["events"]) == ("default", [], None, 0)
     writer.write_predictions(encode_all([prediction(f"e{n}", n, label=["a", "b", None][n % 3], p=0.1 * n) for n in range(9)]))
     writer.write_predictions(encode_all([prediction("m", 1, task="mood")]))
     shown = api.get("/v1/predictions").json()["predictions"]
@@ -171,6 +172,21 @@ def test_receipts(api: httpx.Client, writer: RedisWriter) -> None:
     ]
 
 
+def test_a_wrong_shows_until_a_label_comes(api: httpx.Client, writer: RedisWriter) -> None:
+    writer.write_predictions(encode_all([prediction("e1", 1, label="z", p=0.9)]))
+    score = Score(correct=False, log_loss=2.3)
+    writer.write_label_states([state(State.MARKED, 1, seq=4, label=None, served="z", score=score)])
+    shown = api.get("/v1/labels/e1").json()
+    assert (shown["state"], shown["seq"], shown["label"], shown["truth"], shown["served"]) == ("marked", 4, None, None, "z")
+    assert (shown["score"], shown["marked_wrong"]) == ({"correct": False, "log_loss": 2.3}, True)
+    detail = api.get("/v1/predictions/e1").json()
+    assert (detail["label_state"], detail["truth"], detail["correct"], detail["marked_wrong"]) == ("marked", None, None, True)
+    writer.write_label_states([state(State.TRAINED, 2, seq=5, label="b", served="z")])
+    shown = api.get("/v1/labels/e1").json()
+    assert (shown["state"], shown["truth"], shown["score"], shown["marked_wrong"]) == ("trained", "b", None, False)
+    assert api.get("/v1/predictions/e1").json()["correct"] is False
+
+
 def test_receipt_of_a_self_contained_label_says_its_seq_and_no_score(api: httpx.Client, writer: RedisWriter) -> None:
     writer.write_label_states([state(State.TRAINED, 1, event_id="import-1", seq=7)])
     shown = api.get("/v1/labels/import-1").json()
@@ -194,8 +210,16 @@ def test_counts(api: httpx.Client, writer: RedisWriter) -> None:
             [Aggregate(name="predictions", task="default", label=label, granularity="hour", start=start, count=count)],
         )
     shown = api.get("/v1/counts", params={"granularity": "hour"}).json()["buckets"]
-    assert shown == [{"start": hour, "total": 3, "counts": {"a": 2, "": 1}}, {"start": hour - 3_600_000, "total": 5, "counts": {"b": 5}}]
+    running, past = shown
+    seconds = running.pop("seconds")
+    assert (NOW - hour) / 1000 <= seconds <= 3600
+    assert running.pop("per_second") == {"a": 2 / seconds, "": 1 / seconds}
+    assert running == {"start": hour, "total": 3, "counts": {"a": 2, "": 1}}
+    assert past == {"start": hour - 3_600_000, "total": 5, "counts": {"b": 5}, "per_second": {"b": 5 / 3600}, "seconds": 3600}
     assert len(api.get("/v1/counts", params={"granularity": "hour", "limit": 1}).json()["buckets"]) == 1
+    writer.write_aggregates([Aggregate(name="predictions", task="default", label="a", granularity="total", start=0, count=9)])
+    (total,) = api.get("/v1/counts").json()["buckets"]
+    assert total == {"start": 0, "total": 9, "counts": {"a": 9}, "per_second": {}, "seconds": None}, "nobody knows since when"
 
 
 def test_quality(api: httpx.Client, writer: RedisWriter) -> None:
@@ -264,7 +288,7 @@ def test_redis_away_is_a_503_with_advice_and_passes(api: httpx.Client, redis_par
     writer.write_predictions(encode_all([prediction("e1", 1)]))
     assert api.get("/v1/predictions/e1").status_code == 200
     redis_part.stop()
-    for path in ("predictions", "predictions/e1", "labels/e1", "counts", "quality"):
+    for path in ("predictions/e1", "labels/e1", "counts", "quality"):
         response = api.get(f"/v1/{path}")
         assert "MILLRACE_REDIS" in str(problem(response, 503)["detail"])
         assert response.headers["retry-after"]

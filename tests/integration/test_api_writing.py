@@ -71,7 +71,11 @@ def test_events_reach_kafka(api: httpx.Client, settings: Settings) -> None:
 def test_feedback_reaches_kafka(api: httpx.Client, settings: Settings) -> None:
     response = api.post(
         "/v1/feedback",
-        json=[{"event_id": "e1", "label": "a"}, {"event_id": "e1", "label": "b", "feedback_id": "f", "weight": 2, "text": "☃"}],
+        json=[
+            {"event_id": "e1", "label": "a"},
+            {"event_id": "e1", "label": "b", "feedback_id": "f", "weight": 2, "text": "☃"},
+            {"event_id": "e1", "verdict": "wrong", "comment": "no"},
+        ],
     )
     ids = response.json()["ids"]
     assert response.status_code == 202
@@ -81,8 +85,10 @@ def test_feedback_reaches_kafka(api: httpx.Client, settings: Settings) -> None:
     assert [(label.event_id, label.label, label.feedback_id, label.weight, label.text) for label in labels] == [
         ("e1", "a", ids[0], 1, None),
         ("e1", "b", "f", 2, "☃"),
+        ("e1", None, ids[2], 1, None),
     ]
-    assert [key for key, _ in records] == [b"e1", b"e1"]
+    assert (labels[2].verdict, labels[2].comment) == ("wrong", "no")
+    assert [key for key, _ in records] == [b"e1", b"e1", b"e1"]
 
 
 def test_a_thousand_at_once(api: httpx.Client, settings: Settings) -> None:
@@ -109,6 +115,10 @@ def test_a_thousand_at_once(api: httpx.Client, settings: Settings) -> None:
         ("events", 5, "body", "invalid_field"),
         ("feedback", {"event_id": "e"}, "label", "invalid_field"),
         ("feedback", {"label": "a"}, "event_id", "invalid_field"),
+        ("feedback", {"event_id": "e", "label": "a", "verdict": "right"}, "verdict", "invalid_field"),
+        ("feedback", {"event_id": "e", "verdict": "maybe"}, "verdict", "invalid_field"),
+        ("feedback", {"event_id": "e", "verdict": "wrong", "text": "t"}, "verdict", "invalid_field"),
+        ("feedback", {"event_id": "e", "verdict": None}, "label", "invalid_field"),
         ("feedback", {"event_id": "e", "label": ""}, "label", "invalid_field"),
         ("feedback", {"event_id": "e", "label": "a", "weight": 0}, "weight", "invalid_field"),
         ("feedback", {"event_id": "e", "label": "a", "task": "nope"}, "task", "unknown_task"),
@@ -123,10 +133,21 @@ def test_one_wrong_record_names_field_and_reason(api: httpx.Client, path: str, b
     assert "index" not in error
 
 
-def test_a_list_is_accepted_whole_or_not_at_all(api: httpx.Client, settings: Settings) -> None:
-    body = problem(api.post("/v1/events", json=[{"text": "a"}, {"text": 1}, {"text": "b"}, 7]), 422)
+def test_of_a_list_what_is_right_is_accepted(api: httpx.Client, settings: Settings) -> None:
+    response = api.post("/v1/events", json=[{"event_id": "e1", "text": "a"}, {"text": 1}, {"text": "b"}, 7])
+    body = response.json()
+    assert (response.status_code, body["accepted"]) == (207, 2)
     assert [(error["index"], error["field"]) for error in body["errors"]] == [(1, "text"), (3, "body")]
-    assert "2 of 4" in body["detail"]
+    assert (body["ids"][0], body["ids"][1], body["ids"][3]) == ("e1", None, None)
+    assert [key.decode() for key, _ in written(settings, Topic.EVENTS)] == ["e1", body["ids"][2]]
+    response = api.post("/v1/feedback", json=[{"event_id": "e1"}, {"event_id": "e1", "label": "a", "feedback_id": "f"}])
+    assert (response.status_code, response.json()["ids"]) == (207, [None, "f"])
+
+
+def test_a_list_without_anything_right_is_refused(api: httpx.Client, settings: Settings) -> None:
+    body = problem(api.post("/v1/events", json=[{"text": 1}, 7]), 422)
+    assert [(error["index"], error["field"]) for error in body["errors"]] == [(0, "text"), (1, "body")]
+    assert "all of 2" in body["detail"]
     assert written(settings, Topic.EVENTS) == []
 
 
@@ -157,9 +178,9 @@ def test_a_record_that_the_broker_finds_too_large(api: httpx.Client, settings: S
     topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic_prefix + Topic.EVENTS, configs={"max.message.bytes": "2000"})
     with closing(KafkaAdminClient(bootstrap_servers=settings.kafka)) as admin:
         admin.alter_configs([topic])
-    body = problem(api.post("/v1/events", json=[{"text": "a"}, {"text": "b", "meta": {"m": "x" * 3000}}]), 413)
-    assert body["errors"][0]["field"] == "body"
-    assert len(body["ids"]) == 2
+    body = problem(api.post("/v1/events", json=[{"text": 1}, {"text": "a"}, {"text": "b", "meta": {"m": "x" * 3000}}]), 413)
+    assert [(error["index"], error["field"]) for error in body["errors"]] == [(2, "body"), (0, "text")]
+    assert [made is None for made in body["ids"]] == [True, False, False]
     response = api.post("/v1/events", json={"text": "a"})
     assert response.status_code == 202, response.text
 

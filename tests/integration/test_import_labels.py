@@ -18,8 +18,8 @@ from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
 from stack import imported
 from stack.cli import main
-from stack.import_labels import import_id
 from store.committed import read_committed
+from store.import_ids import import_id
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import redis
@@ -28,6 +28,7 @@ from schemas.records import (
 )
 from schemas.settings import Settings, as_environment
 from schemas.topics import Topic
+from schemas.trending import NameKind, Trending
 from stack.answers import Found, RunningCheck
 from stack.process import Part
 from store import rewind
@@ -148,13 +149,14 @@ def test_what_a_job_has_committed_is_read_back(settings: Settings, producer: Kaf
             topic=prefix + topic, partition=0, offset=number, reason=Reason.NOT_JSON, detail="", length=0, sha256="", head="", time=NOW
         )
         producer.send(prefix + Topic.DEAD_LETTERS, encode(letter))
-    for one in (label_state(1, State.WAITING), label_state(2, State.WAITING), label_state(2, State.TRAINED)):
+    stated = [(1, State.WAITING), (2, State.WAITING), (2, State.TRAINED), (3, State.MARKED)]
+    for one in (label_state(offset, state) for offset, state in stated):
         producer.send(prefix + Topic.LABEL_STATES, encode(one))
     producer.flush()
     now = int(time.time() * 1000)
     everything = Rewind(since=0, until=now)
     assert classified(settings, everything) == {(0, 3), (0, 4), (0, 5)}
-    assert decided(settings, everything) == {(1, 1): State.WAITING, (1, 2): State.TRAINED}
+    assert decided(settings, everything) == {(1, 1): State.WAITING, (1, 2): State.TRAINED, (1, 3): State.MARKED}
     later = Rewind(since=now + 60_000, until=now + 60_000)
     assert (classified(settings, later), decided(settings, later)) == (set(), {})
 
@@ -173,6 +175,11 @@ def test_an_empty_redis_is_filled_to_what_it_was(settings: Settings, producer: K
     ]
     counts = [Aggregate(name="predictions", task="default", label="a", granularity="total", start=0, count=n) for n in (1, 2, 50)]
     counts.append(Aggregate(name="predictions", task="default", label="b", granularity="minute", start=NOW - NOW % 60_000, count=7))
+    windows = [
+        Trending(task="default", kind=kind, start=NOW + n, end=NOW + n + 9, slide_ms=1, items=[], total=n, total_before=0)
+        for n in range(3)
+        for kind in get_args(NameKind)
+    ]
     states = [label_state(n, State.TRAINED, time_ms=NOW + n) for n in range(50)]
     predictions = [encode(prediction(n)) for n in range(50)]
     with connect_redis(f"redis://{redis_part.address}/0") as first, connect_redis(f"redis://{redis_part.address}/1") as second:
@@ -180,6 +187,7 @@ def test_an_empty_redis_is_filled_to_what_it_was(settings: Settings, producer: K
         writer.write_predictions(predictions)
         writer.write_label_states(states)
         writer.write_aggregates(counts)
+        writer.write_trending(windows)
         for one in quality:
             writer.write_quality(one)
         written = contents(first)
@@ -187,7 +195,7 @@ def test_an_empty_redis_is_filled_to_what_it_was(settings: Settings, producer: K
         assert refill(settings, again) == 0, "nothing is in the topics yet"
         sent = {
             Topic.PREDICTIONS: predictions, Topic.LABEL_STATES: map(encode, states), Topic.AGGREGATES: map(encode, counts),
-            Topic.QUALITY: map(encode, quality),
+            Topic.QUALITY: map(encode, quality), Topic.TRENDING: map(encode, windows),
         }  # fmt: skip
         for topic, values in sent.items():
             for number, value in enumerate(values):

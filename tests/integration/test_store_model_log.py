@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from batch_model.data import Window
+from batch_model.log_data import from_log, read_labels
 from online_model.drift import DriftMonitor
 from online_model.replica import Replica
-from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry
+from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry, VerdictEntry
 from schemas.parsing import encode
 from schemas.records import FeedbackRef, ModelVersion, Position, Served
 from schemas.topics import MODEL_LOG_PARTITIONS, Topic
@@ -44,6 +47,12 @@ def label(seq: int, task: str = TASK) -> LabelEntry:
         served=Served(label=None, proba={}, classes=0, model=ModelVersion(line="base", seq=0)),
         feedback=FeedbackRef(at=Position(partition=0, offset=seq)),
     )
+
+
+def wrong(seq: int) -> VerdictEntry:
+    served = Served(label="a", proba={"a": 0.75}, classes=2, model=ModelVersion(line="base", seq=1))
+    ref = FeedbackRef(at=Position(partition=1, offset=seq), verdict="wrong")
+    return VerdictEntry(seq=seq, task=TASK, time=1000 + seq, event_id=f"e{seq}", weight=1.0, served=served, feedback=ref)
 
 
 def announced(seq: int, at_seq: int, address: str, sha256: str) -> SnapshotEntry:
@@ -269,3 +278,24 @@ def test_a_model_of_river_comes_back_from_its_pickle_or_from_the_whole_log(
     loaded = load_replica(reader, artifacts, new, allow_pickle=allow_pickle)
     assert (loaded.seq, loaded.fingerprint(), loaded.quality) == (19, straight.fingerprint(), straight.quality)
     assert (loaded is new) is not allow_pickle
+
+
+def test_verdicts_score_in_every_replica_and_are_no_training_data(log: Log, reader: ModelLogReader, artifacts: ArtifactFolder) -> None:
+    entries: list[AnyLogEntry] = [wrong(seq) if seq % 4 == 3 else label(seq) for seq in range(1, 21)]
+    straight = replica_of(entries[:12])
+    address = f"{TASK}/base-{12:012d}.safetensors"
+    entries.insert(12, announced(13, 12, address, artifacts.put(address, straight.snapshot())))
+    entries[13:] = [msgspec.structs.replace(entry, seq=entry.seq + 1) for entry in entries[13:]]
+    log.append(entries)
+    loaded = load(reader, artifacts)
+    assert loaded.snapshot() == replica_of(entries).snapshot()
+    assert loaded.quality.labels == 20
+    read = read_labels(reader, TASK)
+    assert (read.last_seq, [one.seq for one in read.taught]) == (21, [e.seq for e in entries if isinstance(e, LabelEntry)])
+    assert loaded.fingerprint() == replica_of(number(e for e in entries if isinstance(e, LabelEntry))).fingerprint()
+    assert from_log(read, 21, Window()).spec.classes == 2
+
+
+def number(entries: Iterable[LabelEntry]) -> list[AnyLogEntry]:
+    """The same labels as a log that holds nothing else."""
+    return [msgspec.structs.replace(entry, seq=seq) for seq, entry in enumerate(entries, 1)]

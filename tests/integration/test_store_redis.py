@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
@@ -22,12 +23,13 @@ from schemas.records import (
     Scores,
     State,
 )
+from schemas.trending import NameKind, Trending, TrendingName
 from stack.process import Part
 from store.connect import RedisUnavailable, check_redis, connect_redis
 from store.cursor import Cursor
-from store.keys import COUNT_LIFETIME_MS, NO_LABEL
+from store.keys import COUNT_LIFETIME_MS, NO_LABEL, TRENDING_LIFETIME_MS
 from store.reader import RedisReader, confidence
-from store.writer import HISTORY, TEXT_SHOWN, RedisWriter
+from store.writer import COMMENT_SHOWN, HISTORY, TEXT_SHOWN, RedisWriter
 
 pytestmark = pytest.mark.integration
 
@@ -62,10 +64,10 @@ def state(offset: int, kind: State, *, event: str = "e1", at: int = 0, seq: int 
 
 
 def dump(client: redis.Redis) -> dict[bytes, object]:
-    """Everything in Redis but the generation's random id."""
+    """Everything in Redis but the generation's random id, and the streams, which tell the order of writing."""
     ask: Any = client
     reads = {b"hash": ask.hgetall, b"zset": lambda key: ask.zrange(key, 0, -1, withscores=True), b"string": ask.get}
-    return {key: reads[ask.type(key)](key) for key in client.scan_iter() if not key.endswith(b":generation")}
+    return {key: reads[ask.type(key)](key) for key in client.scan_iter() if not key.endswith((b":generation", b":arrived"))}
 
 
 @pytest.fixture
@@ -236,6 +238,15 @@ def test_a_correction_counts_and_a_duplicate_does_not(writer: RedisWriter, reade
     assert (receipt.state, receipt.seq, receipt.label, receipt.truth) == (State.CORRECTED, 5, "b", "b")
 
 
+def test_a_long_comment_is_cut_in_receipts(writer: RedisWriter, reader: RedisReader) -> None:
+    for n, comment in enumerate(["x" * COMMENT_SHOWN, "x" * (COMMENT_SHOWN + 1)]):
+        writer.write_label_states([msgspec.structs.replace(state(n, State.MARKED, label=None), comment=comment)])
+    receipt = reader.receipt("default", "e1")
+    assert receipt is not None
+    assert [one.comment for one in receipt.history] == ["x" * COMMENT_SHOWN, "x" * COMMENT_SHOWN + "…"]
+    assert receipt.marked_wrong
+
+
 def test_states_without_event_have_no_receipt(writer: RedisWriter, redis_client: redis.Redis) -> None:
     ref = FeedbackRef(at=Position(partition=0, offset=1))
     writer.write_label_states([LabelState(event_id=None, task=None, state=State.REJECTED, feedback=ref, time=NOW)])
@@ -282,6 +293,29 @@ def test_older_quality_does_not_replace_newer(writer: RedisWriter, reader: Redis
     assert reader.quality("default") == quality(3, 6)
 
 
+def trending(end: int, name: str, kind: NameKind = "word") -> Trending:
+    items = [TrendingName(name=name, count=3, before=1, change=2)]
+    return Trending(task="default", kind=kind, start=end - 600, end=end, slide_ms=60, items=items, total=9, total_before=7)
+
+
+def test_an_older_window_of_names_does_not_replace_a_newer_one_and_writing_twice_is_harmless(
+    writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis
+) -> None:
+    assert reader.trending("default", "word") is None
+    windows = [trending(NOW, "a"), trending(NOW + 60, "b"), trending(NOW, "a", "mention")]
+    for batch in (windows, windows, windows[:1], [*windows, trending(NOW - 60, "c")]):
+        writer.write_trending(batch)
+        assert reader.trending("default", "word") == windows[1]
+        assert reader.trending("default", "mention") == windows[2]
+    # Counted once more after a crash, the same window may hold more.
+    writer.write_trending([trending(NOW + 60, "d")])
+    assert reader.trending("default", "word") == trending(NOW + 60, "d")
+    left: Any = redis_client.pttl("millrace:default:trending:word")
+    assert 0 < left - (NOW + 60 + TRENDING_LIFETIME_MS - time.time() * 1000) + 1000 < 2000
+    writer.write_trending([trending(NOW - TRENDING_LIFETIME_MS - 1000, "old", "hashtag")])
+    assert reader.trending("default", "hashtag") is None, "one whose time has passed is not brought back"
+
+
 def test_the_generation_tells_an_emptied_redis(writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis) -> None:
     assert (writer.is_marked(), reader.generation()) == (False, None)
     writer.write_predictions(encode_all([prediction(1)]))
@@ -306,6 +340,7 @@ def test_every_key_lies_in_the_namespace(redis_client: redis.Redis) -> None:
     writer.write_label_states([state(1, State.TRAINED)])
     writer.write_quality(quality(1, 1))
     writer.write_aggregates([aggregate("a", 1, NOW)])
+    writer.write_trending([trending(NOW, "a")])
     writer.mark_job("classify", now=NOW)
     assert all(key.startswith(b"p.:") for key in redis_client.scan_iter())
     assert RedisReader(redis_client, topic_prefix="p.").job_seen("classify") == NOW

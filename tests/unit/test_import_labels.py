@@ -12,8 +12,9 @@ from schemas.parsing import RejectRecord
 from schemas.records import Feedback, Meta, Position, State
 from schemas.settings import Settings
 from stack.cli import main
-from stack.import_labels import Plan, import_id, to_label
+from stack.import_labels import Plan, to_label
 from stack.imported import Imported
+from store.import_ids import import_id
 from store.labelled_files import Row
 
 pytestmark = pytest.mark.unit

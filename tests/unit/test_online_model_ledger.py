@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from online_model.ledger import MESSAGES_MAX, WAITING_MAX, Account, Decision, Incoming, Waits, expire, settle
-from schemas.records import Feedback, ModelVersion, Position, Prediction, State
+from online_model.ledger import MESSAGES_MAX, NOTHING_SERVED, WAITING_MAX, Account, Decision, Incoming, Waits, expire, settle
+from schemas.records import Feedback, ModelVersion, Position, Prediction, State, Verdict
 
 pytestmark = pytest.mark.unit
 
 WAITS = Waits(label_wait_ms=100, event_known_ms=1000)
 
 
-def prediction(at: int = 0, text: str = "t") -> Prediction:
+def prediction(at: int = 0, text: str = "t", label: str | None = "a") -> Prediction:
     return Prediction(
-        label="a",
-        proba={"a": 1.0},
+        label=label,
+        proba={label: 1.0} if label else {},
         classes=1,
         model=ModelVersion(line="base", seq=1),
         event_id="e",
@@ -39,6 +39,11 @@ def incoming(
 ) -> Incoming:
     feedback = Feedback(event_id="e", label=label, text=text, feedback_id=feedback_id)
     return Incoming(feedback=feedback, at=Position(partition=partition, offset=offset, time=time))
+
+
+def verdict(offset: int, said: Verdict, time: int = 0, *, feedback_id: str | None = None) -> Incoming:
+    feedback = Feedback(event_id="e", verdict=said, feedback_id=feedback_id)
+    return Incoming(feedback=feedback, at=Position(partition=0, offset=offset, time=time))
 
 
 def states(decisions: list[Decision]) -> list[tuple[int, State, State | None]]:
@@ -205,6 +210,104 @@ def test_nothing_expires_early(now: int) -> None:
     assert expire(account, now=now) == (account, [])
 
 
+@pytest.mark.parametrize(
+    ("said", "becomes"),
+    [
+        # What is said of an event for which `a` was served; then for each: state, what it says, whether it scores.
+        ("right", "trained a scores"),
+        ("right right", "trained a scores, duplicate a"),
+        ("a right", "trained a scores, duplicate a"),
+        ("right b", "trained a scores, corrected b"),
+        ("b right", "trained b scores, corrected a"),
+        ("wrong", "marked scores"),
+        ("wrong wrong", "marked scores, duplicate"),
+        ("b wrong", "trained b scores, duplicate"),
+        ("wrong b", "marked scores, trained b"),
+        ("wrong b wrong", "marked scores, trained b, duplicate"),
+        ("wrong a", "marked scores, trained a"),
+        ("wrong right wrong", "marked scores, trained a, marked"),
+        ("a wrong", "trained a scores, marked"),
+        ("a wrong wrong", "trained a scores, marked, duplicate"),
+        ("a wrong a wrong", "trained a scores, marked, duplicate a, marked"),
+        ("a wrong b wrong", "trained a scores, marked, corrected b, duplicate"),
+        ("wrong b right wrong b", "marked scores, trained b, corrected a, marked, corrected b"),
+    ],
+)
+def test_verdicts_and_labels_of_one_event_in_any_order(said: str, becomes: str) -> None:
+    account, found = Account(), []
+    for offset, word in enumerate(said.split()):
+        sent = verdict(offset, word) if word in ("right", "wrong") else incoming(offset, word)  # type: ignore[arg-type]  # one of the two
+        account, (decision,) = settle(account, sent, prediction(), now=0, waits=WAITS)
+        found.append(" ".join(filter(None, (decision.state, decision.label, "scores" if scores(decision) else ""))))
+        assert decision.prediction is not None or decision.state is State.DUPLICATE
+        assert (decision.text is None) == (decision.state in (State.MARKED, State.DUPLICATE)), "a `wrong` teaches nothing"
+    assert ", ".join(found) == becomes
+
+
+def test_a_verdict_waits_for_its_event_and_is_an_orphan_without_one() -> None:
+    account, first = settle(Account(), verdict(0, "wrong"), None, now=0, waits=WAITS)
+    account, second = settle(account, verdict(1, "right"), None, now=0, waits=WAITS)
+    assert states(first + second) == [(0, State.WAITING, None), (1, State.WAITING, None)]
+    _, decisions = settle(account, verdict(1, "right"), prediction(), now=1, waits=WAITS)
+    assert states(decisions) == [(0, State.MARKED, State.WAITING), (1, State.TRAINED, State.WAITING)]
+    assert [(d.label, d.marked) for d in decisions] == [(None, False), ("a", True)]
+    assert states(expire(account, now=100)[1]) == [(0, State.ORPHAN, State.WAITING), (1, State.ORPHAN, State.WAITING)]
+
+
+@pytest.mark.parametrize("said", ["right", "wrong"])
+def test_a_verdict_on_nothing_is_rejected_with_the_reason_and_changes_nothing(said: Verdict) -> None:
+    _, (unknown,) = settle(Account(), verdict(0, said), prediction(label=None), now=0, waits=WAITS)
+    account, _ = settle(Account(), incoming(0, "a", text="mine"), None, now=0, waits=WAITS)
+    after, (unasked,) = settle(account, verdict(1, said), None, now=0, waits=WAITS)
+    assert [(d.state, d.reason, d.text, d.label) for d in (unknown, unasked)] == [(State.REJECTED, NOTHING_SERVED, None, None)] * 2
+    assert (after.label, after.marked, after.messages) == ("a", False, ())
+
+
+@pytest.mark.parametrize("said", ["right", "wrong"])
+def test_a_verdict_after_the_wait_is_expired(said: Verdict) -> None:
+    account, decisions = settle(Account(), verdict(0, said, time=101), prediction(), now=101, waits=WAITS)
+    assert states(decisions) == [(0, State.EXPIRED, None)]
+    assert (account.label, account.marked) == (None, False)
+
+
+def test_a_message_sent_again_after_a_wrong_is_no_label_that_takes_it_back() -> None:
+    account, said = Account(), []
+    sent = [
+        incoming(0, "a", feedback_id="f"),
+        verdict(1, "wrong", feedback_id="g"),
+        incoming(2, "a", feedback_id="f"),
+        verdict(3, "wrong", feedback_id="h"),
+        incoming(4, "b"),
+        verdict(5, "right", feedback_id="f"),
+        verdict(6, "wrong", feedback_id="g"),
+    ]
+    for one in sent:
+        account, decisions = settle(account, one, prediction(), now=0, waits=WAITS)
+        said += [(d.state, account.marked) for d in decisions]
+    assert said == [
+        (State.TRAINED, False),
+        (State.MARKED, True),
+        (State.DUPLICATE, True),
+        (State.DUPLICATE, True),
+        (State.CORRECTED, False),
+        (State.DUPLICATE, False),
+        (State.DUPLICATE, False),
+    ]
+
+
+def test_an_account_that_was_stored_before_there_were_verdicts_is_read() -> None:
+    stored = (
+        b'{"prediction":null,"text":"mine","text_time":0,"waiting":[],"decided":{"0":3},"label":"a","messages":[["f","a"]],"forget_at":9}'
+    )
+    account = msgspec.json.decode(stored, type=Account)
+    assert (account.label, account.marked, account.messages) == ("a", False, (("f", "a"),))
+
+
+def scores(decision: Decision) -> bool:
+    teaches_first = decision.text is not None and decision.corrects is None and not decision.marked
+    return decision.denies or (teaches_first and decision.prediction is not None)
+
+
 class Said(NamedTuple):
     """What became of a label: `taught` is the text it was learned with, `asked` when the prediction that it goes with was made."""
 
@@ -213,6 +316,8 @@ class Said(NamedTuple):
     taught: str | None = None
     asked: int | None = None
     corrects: str | None = None
+    label: str | None = None
+    scores: bool = False
 
 
 class Reference:
@@ -239,19 +344,14 @@ class Reference:
         waiting: list[Said] = []
         decided: list[Said] = []
         for life in self.lives:
-            standing: str | None = None
-            messages: set[tuple[str | None, str]] = set()
+            known = Known()
             for when, by, number in sorted(self.moments(life)):
                 label = life[number][1]
                 assert isinstance(label, Incoming)
                 if when > now:
-                    waiting.append(Said(place(label), (State.WAITING,)))
-                    continue
-                said = self.verdict(life, number, by, standing, messages)
-                decided.append(said)
-                standing = label.feedback.label if said.taught is not None else standing
-                if said.states[-1] in {State.TRAINED, State.CORRECTED, State.DUPLICATE} and label.feedback.feedback_id:
-                    messages.add((label.feedback.feedback_id, label.feedback.label))
+                    waiting.append(Said(place(label), (State.WAITING,), label=label.feedback.label))
+                else:
+                    decided.append(self.decision(life, number, by, known))
         return waiting, decided
 
     def moments(self, life: list[tuple[int, Incoming | Prediction]]) -> list[tuple[int, int, int]]:
@@ -266,29 +366,61 @@ class Reference:
                 moments.append((life[by][0], by, number) if in_time else (due, -1, number))
         return moments
 
-    def verdict(
-        self,
-        life: list[tuple[int, Incoming | Prediction]],
-        number: int,
-        by: int,
-        standing: str | None,
-        messages: set[tuple[str | None, str]],
-    ) -> Said:
+    def decision(self, life: list[tuple[int, Incoming | Prediction]], number: int, by: int, known: Known) -> Said:
         label = life[number][1]
         assert isinstance(label, Incoming)
-        before = (State.WAITING,) if by != number else ()
+        feedback, before = label.feedback, (State.WAITING,) if by != number else ()
         if by < 0:
-            return Said(place(label), (*before, State.ORPHAN))
-        if label.feedback.label == standing or (label.feedback.feedback_id, label.feedback.label) in messages:
-            return Said(place(label), (*before, State.DUPLICATE))
+            return Said(place(label), (*before, State.ORPHAN), label=feedback.label)
         until_then = [what for _, what in life[: by + 1]]
         asked = next((what for what in until_then if isinstance(what, Prediction)), None)
         brought = next((what for what in until_then if isinstance(what, Incoming) and what.feedback.text is not None), None)
+        served = asked.label if asked else None
+        if feedback.verdict and served is None:
+            return Said(place(label), (*before, State.REJECTED))
+        says = feedback.label or ("not " if feedback.verdict == "wrong" else "") + (served or "")
+        names = None if feedback.verdict == "wrong" else says
         since, text = (asked.predicted_at, asked.text) if asked else (brought.at.time, brought.feedback.text) if brought else (0, None)
-        if label.feedback.text is None and label.at.time > since + WAITS.label_wait_ms:
-            return Said(place(label), (*before, State.EXPIRED))
-        final = State.TRAINED if standing is None else State.CORRECTED
-        return Said(place(label), (*before, final), text, asked.predicted_at if asked else None, standing)
+        late = feedback.text is None and label.at.time > since + WAITS.label_wait_ms
+        final, scores = known.hears(says, feedback.feedback_id, served, late=late)
+        if final not in {State.TRAINED, State.CORRECTED, State.MARKED}:
+            return Said(place(label), (*before, final), label=names)
+        taught = None if final is State.MARKED else text
+        stood = known.stood[-2] if final is not State.MARKED else known.stood[-1]
+        return Said(
+            place(label), (*before, final), taught, asked.predicted_at if asked else None, stood, names, scores=scores and asked is not None
+        )
+
+
+class Known:
+    """What is known of one event while its labels are gone through: all that stood, and all that was said, the newest last."""
+
+    def __init__(self) -> None:
+        self.stood: list[str | None] = [None]
+        self.counted: list[str] = []
+        self.messages: list[tuple[str, str]] = []
+
+    def hears(self, says: str, feedback_id: str | None, served: str | None, *, late: bool) -> tuple[State, bool]:
+        """Return the state of what is said, and whether it is the first thing that is said of the event; `not x` denies x."""
+        again = (feedback_id, says) in self.messages
+        last = self.counted[-1] if self.counted else ""
+        denies = says.startswith("not ")
+        denied = last.startswith("not ") or self.stood[-1] not in (None, served)
+        known = denied if denies else says == self.stood[-1]
+        if late and not (again or known):
+            return State.EXPIRED, False
+        if feedback_id is not None:
+            self.messages.append((feedback_id, says))
+        if again or known:
+            # The label that stands, said anew, ends a denial.
+            self.counted += [says] if not again and not denies else []
+            return State.DUPLICATE, False
+        first = not self.counted
+        self.counted.append(says)
+        if denies:
+            return State.MARKED, first
+        self.stood.append(says)
+        return State.TRAINED if len(self.stood) == 2 else State.CORRECTED, first
 
 
 def place(label: Incoming) -> tuple[int, int]:
@@ -321,6 +453,9 @@ class Match:
         return self.rows
 
 
+VERDICTS: list[Verdict | None] = [None, None, None, "right", "wrong", "wrong"]
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Drives one account as the operator does: rows of the match, in any order and any number of times, and its timer."""
 
@@ -347,6 +482,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(
         label=st.sampled_from("abc"),
+        said=st.sampled_from(VERDICTS),
         text=st.none() | st.sampled_from(["x", "y"]),
         feedback_id=st.none() | st.sampled_from("fg"),
         partition=st.integers(0, 2),
@@ -355,17 +491,28 @@ class LedgerMachine(RuleBasedStateMachine):
         data=st.data(),
     )
     def label_comes(
-        self, label: str, text: str | None, feedback_id: str | None, partition: int, gap: int, read_late: int, data: st.DataObject
+        self,
+        label: str,
+        said: Verdict | None,
+        text: str | None,
+        feedback_id: str | None,
+        partition: int,
+        gap: int,
+        read_late: int,
+        data: st.DataObject,
     ) -> None:
         self.offsets[partition] += 1 + gap
         time = max(0, self.now - read_late)
-        label_sent = incoming(self.offsets[partition], label, time, text=text, partition=partition, feedback_id=feedback_id)
-        self.come(label_sent, data)
+        at = Position(partition=partition, offset=self.offsets[partition], time=time)
+        feedback = Feedback(event_id="e", label=label, text=text, feedback_id=feedback_id)
+        if said is not None:
+            feedback = Feedback(event_id="e", verdict=said, feedback_id=feedback_id)
+        self.come(Incoming(feedback=feedback, at=at), data)
 
-    @rule(text=st.sampled_from(["t", "u"]), early=st.integers(0, 250), data=st.data())
-    def prediction_comes(self, text: str, early: int, data: st.DataObject) -> None:
+    @rule(text=st.sampled_from(["t", "u"]), label=st.sampled_from(["a", "a", "b", None]), early=st.integers(0, 250), data=st.data())
+    def prediction_comes(self, text: str, label: str | None, early: int, data: st.DataObject) -> None:
         """The first one, or one of the same event sent again."""
-        self.come(prediction(max(0, self.now - early), text), data)
+        self.come(prediction(max(0, self.now - early), text, label), data)
 
     @rule(passed=st.one_of(st.integers(1, 120), st.sampled_from([99, 100, 900, 999, 1000, 1100])))
     def time_passes(self, passed: int) -> None:
@@ -401,6 +548,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 taught=d.text,
                 asked=d.prediction.predicted_at if d.prediction else None,
                 corrects=d.corrects,
+                label=d.label,
+                scores=scores(d),
             )
             for d in finals
         ] == decided

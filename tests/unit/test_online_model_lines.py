@@ -27,6 +27,7 @@ from schemas.log import (
     RefusalEntry,
     ReleaseEntry,
     RollbackEntry,
+    VerdictEntry,
 )
 from schemas.records import FeedbackRef, ModelVersion, Position, Served
 
@@ -40,7 +41,8 @@ Step = tuple[str, Any, Any]
 labels = st.tuples(st.just("label"), st.sampled_from(["good day", "bad day", "no day", "ein Tag"]), st.integers(0, 3))
 releases = st.tuples(st.sampled_from(["serve", "shadow", "split"]), st.sampled_from([*LINES, "base"]), st.floats(0.05, 0.3))
 endings = st.tuples(st.sampled_from(["rollback", "drop"]), st.sampled_from([*LINES[:2], "base"]), st.just(0.0))
-histories = st.lists(labels | releases | endings | st.just(("rollback", None, 0.0)), min_size=10, max_size=40)
+wrongs = st.tuples(st.just("wrong"), st.sampled_from(["good day", "bad day"]), st.just(0))
+histories = st.lists(labels | wrongs | releases | endings | st.just(("rollback", None, 0.0)), min_size=10, max_size=40)
 
 
 def new() -> Replica:
@@ -51,6 +53,11 @@ def label(seq: int, text: str = "good day", name: str = "a", *, served: Served |
     at = FeedbackRef(at=Position(partition=0, offset=seq))
     common: dict[str, Any] = {"task": "t", "time": 1000 + seq, "event_id": str(seq), "meta": {}, "weight": 1.0, "feedback": at}
     return LabelEntry(**common, seq=seq, text=text, label=name, served=served, corrects=corrects)
+
+
+def wrong(seq: int, served: Served) -> VerdictEntry:
+    at = FeedbackRef(at=Position(partition=0, offset=seq))
+    return VerdictEntry(seq=seq, task="t", time=1000 + seq, event_id=str(seq), weight=1.0, served=served, feedback=at)
 
 
 def origin_of(line: str) -> Origin:
@@ -96,6 +103,10 @@ class Learner:
             entry = label(seq, step[1], str(step[2]), served=self.replica.predict(step[1], top=3, event_id=str(seq)))
             self.replica.apply(msgspec.structs.replace(entry, corrects="0") if seq % 7 == 0 else entry)
             self.log.append(msgspec.structs.replace(entry, corrects="0") if seq % 7 == 0 else entry)
+        elif step[0] == "wrong":
+            seq = self.replica.seq + 1
+            self.log.append(wrong(seq, self.replica.predict(step[1], top=3, event_id=str(seq))))
+            self.replica.apply(self.log[-1])
         else:
             self.do(asked(self.replica, step))
 
@@ -337,6 +348,23 @@ def test_outcomes_are_counted_by_arm_and_only_of_predictions_made_in_the_trial()
     (trial,) = learner.replica.trials()
     assert (trial.served, trial.served_correct, trial.champion_served, trial.champion_served_correct) == (2, 1, 1, 1)
     assert trial.labels == 6
+
+
+def test_a_wrong_counts_for_the_line_that_served_and_compares_nothing() -> None:
+    learner = with_lines(release("split", 1, share=0.2))
+    seq = learner.replica.seq
+
+    def served(line: str, at: int) -> Served:
+        return Served(label="a", proba={"a": 1.0}, classes=2, model=ModelVersion(line=line, seq=at))
+
+    for number, (line, at) in enumerate([(LINES[1], seq), ("base", seq), ("base", seq), (LINES[1], seq - 1), ("r7", seq)], 1):
+        learner.replica.apply(wrong(seq + number, served(line, at)))
+    (trial,) = learner.replica.trials()
+    assert (trial.served, trial.served_correct, trial.champion_served, trial.champion_served_correct) == (1, 0, 2, 0)
+    assert (trial.labels, trial.only_line, trial.only_champion) == (0, 0, 0)
+    learner.replica.apply(msgspec.structs.replace(label(seq + 6, served=served(LINES[1], seq)), marked=True))
+    (trial,) = learner.replica.trials()
+    assert (trial.served, trial.labels) == (1, 1), "a label that comes after it compares, and is no second outcome"
 
 
 def test_both_are_compared_before_they_learn_the_label() -> None:

@@ -24,26 +24,26 @@ def served(proba: dict[str, float], classes: int | None = None) -> Served:
 
 outcomes = st.lists(
     st.tuples(
-        st.sampled_from(NAMES),
+        st.sampled_from([*NAMES, *NAMES, None]),
         st.dictionaries(st.sampled_from(NAMES), st.floats(min_value=0.0, max_value=0.25), max_size=4).map(served),
         st.sampled_from([1.0, 0.1, 3.7]),
     ),
     max_size=40,
-)
-Outcomes = list[tuple[str, Served, float]]
+).map(lambda rows: [row for row in rows if row[0] is not None or row[1].label is not None])
+Outcomes = list[tuple[str | None, Served, float]]
 
 
 def recount(rows: Outcomes) -> Scores:
-    """Accuracy, macro F1 and log loss by their definitions, class by class over the rows."""
+    """Accuracy, macro F1 and log loss by their definitions, class by class over the rows; a `wrong` has no true class."""
     weight = sum(w for _, _, w in rows)
     f1 = {}
-    for name in {t for t, _, _ in rows} | {s.label for _, s, _ in rows if s.label is not None}:
+    for name in {t for t, _, _ in rows if t is not None} | {s.label for _, s, _ in rows if s.label is not None}:
         hit = sum(w for t, s, w in rows if t == name == s.label)
         wrong = sum(w for t, s, w in rows if (t == name) != (s.label == name))
         f1[name] = 2 * hit / (2 * hit + wrong)
     return Scores(
         labels=len(rows),
-        accuracy=sum(w for t, s, w in rows if t == s.label) / weight,
+        accuracy=sum(w for t, s, w in rows if t is not None and t == s.label) / weight,
         macro_f1=sum(f1.values()) / len(f1),
         log_loss=sum(w * score(t, s).log_loss for t, s, w in rows) / weight,
         per_class={},
@@ -70,12 +70,12 @@ def test_scores_equal_a_recount(rows: Outcomes, window: int) -> None:
     assert_close(quality.scores_window(), recount(rows[-window:]))
 
 
-@given(outcomes.map(lambda rows: [row for row in rows if row[1].label]).filter(bool))
+@given(outcomes.map(lambda rows: [row for row in rows if row[0] and row[1].label]).filter(bool))
 def test_macro_f1_is_that_of_river(rows: Outcomes) -> None:
     macro: Any = metrics.MacroF1  # River has no types here
     macro = macro()
     for true, prediction, weight in rows:
-        macro.update(true, prediction.label or "", weight)
+        macro.update(true or "", prediction.label or "", weight)
     assert added(rows, 1).overall().macro_f1 == pytest.approx(macro.get())
 
 
@@ -106,9 +106,12 @@ def test_support_and_recall_of_each_class() -> None:
         ("new", served({"a": 0.500001, "b": 0.5}, classes=3), LEAST_PROBABILITY),
         ("new", served({}), LEAST_PROBABILITY),
         ("a", served({"a": 1.0}), 1.0),
+        (None, served({"a": 0.75, "b": 0.25}), 0.25),
+        (None, served({"a": 0.4}, classes=9), 0.6),
+        (None, served({"a": 1.0}), LEAST_PROBABILITY),
     ],
 )
-def test_log_loss_of_the_served_prediction(true: str, prediction: Served, probability: float) -> None:
+def test_log_loss_of_the_served_prediction(true: str | None, prediction: Served, probability: float) -> None:
     assert score(true, prediction).log_loss == pytest.approx(-math.log(probability))
 
 
@@ -121,14 +124,24 @@ def test_a_model_without_classes_is_wrong_but_adds_no_class() -> None:
     assert {name: quality.recall for name, quality in per_class.items()} == {"a": 0.0}
 
 
+def test_a_wrong_is_an_error_and_a_false_positive_and_adds_no_class() -> None:
+    right = added([("a", served({"a": 0.9}, 2), 1.0), ("b", served({"b": 0.9}, 2), 1.0)], 9)
+    right.add(None, served({"a": 0.9}, 2), 2.0)
+    for scores in (right.overall(), right.scores_window()):
+        assert (scores.labels, scores.accuracy, set(scores.per_class)) == (3, 0.5, {"a", "b"})
+        a = scores.per_class["a"]
+        assert (round(a.precision, 9), a.recall, a.support, scores.per_class["b"].f1) == (round(1 / 3, 9), 1.0, 1.0, 1.0)
+    assert right.overall().log_loss == pytest.approx((-2 * math.log(0.9) - 2 * math.log(0.1)) / 4)
+
+
 def test_scores_stay_bounded_however_many_labels_there_are() -> None:
     draw = random.Random(3)
     quality = Prequential(window=10)
     right = 0
     count = NAMES_MAX + CELLS_MAX + 2000
     for number in range(count):
-        true = str(draw.choice([number, draw.randrange(300)]))
-        said = true if draw.random() < 0.3 else str(draw.randrange(4000))
+        true = None if draw.random() < 0.1 else str(draw.choice([number, draw.randrange(300)]))
+        said = true if true and draw.random() < 0.3 else str(draw.randrange(4000))
         right += true == said
         quality.add(true, served({said: 1.0}), 1.0)
         if number % 500 == 0:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online_model.replica import LogGap, Replica
-from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry
+from schemas.log import AnyLogEntry, LabelEntry, SnapshotEntry, VerdictEntry
 from schemas.records import FeedbackRef, ModelVersion, Position, Served
 
 pytestmark = pytest.mark.unit
@@ -38,6 +38,11 @@ def label(
     )
 
 
+def wrong(seq: int, served: Served, *, weight: float = 1.0) -> VerdictEntry:
+    ref = FeedbackRef(at=Position(partition=0, offset=seq))
+    return VerdictEntry(seq=seq, task="t", time=1000 + seq, event_id=str(seq), weight=weight, served=served, feedback=ref)
+
+
 def announcement(seq: int) -> SnapshotEntry:
     return SnapshotEntry(seq=seq, task="t", time=9, at_seq=seq - 1, line="base", address="t/x", sha256="00", size_bytes=1)
 
@@ -47,14 +52,18 @@ def replica() -> Replica:
 
 
 def log_of(taught: list[Lesson]) -> list[AnyLogEntry]:
-    """A log as a learner writes it: each label with the prediction served before, a snapshot announced at every fifth place."""
+    """A log as a learner writes it: each label with the prediction served before, some denied, a snapshot at every fifth place."""
     learner = replica()
     log: list[AnyLogEntry] = []
     for text, name, weight in taught:
         if len(log) % 5 == 4:
             log.append(announcement(len(log) + 1))
             learner.apply(log[-1])
-        log.append(label(len(log) + 1, text, name, weight=weight, served=learner.predict(text, top=3)))
+        served = learner.predict(text, top=3)
+        if served.label is not None and len(log) % 3 == 1:
+            log.append(wrong(len(log) + 1, served, weight=weight))
+            learner.apply(log[-1])
+        log.append(label(len(log) + 1, text, name, weight=weight, served=served))
         learner.apply(log[-1])
     return log
 
@@ -173,6 +182,41 @@ def test_a_label_on_which_nobody_had_asked_the_model_teaches_and_scores_nothing(
     assert Replica.from_snapshot(unasked.snapshot()).quality == unasked.quality
 
 
+def test_a_wrong_scores_an_error_and_teaches_nothing() -> None:
+    model = replica()
+    for seq, name in enumerate("abab", start=1):
+        model.apply(label(seq, f"text of {name}", name))
+    before = (model.fingerprint(), model.updated_at)
+    served = model.predict("text of a", top=2)
+    assert model.apply(wrong(5, served))
+    assert (model.seq, model.fingerprint(), model.updated_at) == (5, *before)
+    assert (model.quality.overall().labels, model.quality.overall().per_class["a"].precision) == (5, 0.0)
+    assert model.drift.stored().outcomes == "11111"
+    resumed = Replica.from_snapshot(model.snapshot())
+    assert (resumed.quality, resumed.drift, resumed.seq) == (model.quality, model.drift, 5)
+    assert not model.apply(wrong(5, served)), "an entry is applied once"
+
+
+def test_a_label_after_a_wrong_teaches_and_scores_nothing() -> None:
+    one, two = replica(), replica()
+    for model in (one, two):
+        model.apply(label(1, served=UNKNOWN))
+    one.apply(label(2, "text", "b", served=one.predict("text", top=1)))
+    two.apply(msgspec.structs.replace(label(2, "text", "b", served=two.predict("text", top=1)), marked=True))
+    assert one.fingerprint() == two.fingerprint()
+    assert (one.quality.labels, two.quality.labels) == (2, 1)
+
+
+def test_wrongs_raise_a_drift_alarm_as_errors_do() -> None:
+    model = Replica("t", memory_mib=1)
+    served = Served(label="a", proba={"a": 0.5}, classes=2, model=ModelVersion(line="base", seq=0))
+    for seq in range(1, 301):
+        model.apply(label(seq, served=served))
+    for seq in range(301, 361):
+        model.apply(wrong(seq, served))
+    assert model.drift.alarms == 1
+
+
 def test_a_prediction_names_its_model_and_lists_the_most_probable_first() -> None:
     model = replica()
     assert model.predict("x", top=5) == UNKNOWN
@@ -186,3 +230,15 @@ def test_a_prediction_names_its_model_and_lists_the_most_probable_first() -> Non
     assert all(p == round(p, 6) for p in served.proba.values())
     full = model.model.predict_proba_one("text of b")
     assert served.proba["b"] == pytest.approx(full["b"], abs=5e-7)
+
+
+def test_an_explanation_is_by_the_line_that_predicted_if_it_is_held_and_of_a_label_that_is_known() -> None:
+    model = replica()
+    assert model.explain("good day") is None
+    for seq, (text, name) in enumerate([("good day", "hello"), ("see you", "bye"), ("good evening", "hello")], 1):
+        model.apply(label(seq, text, name))
+    found = model.explain("good day", "hello", line="r1-gone")
+    assert found is not None
+    assert (found[0], found[1].label) == (ModelVersion(line="base", seq=3), "hello")
+    assert found == model.explain("good day")
+    assert model.explain("good day", "never learned") is None

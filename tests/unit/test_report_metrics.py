@@ -1,5 +1,6 @@
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,6 +78,19 @@ def test_a_prediction_without_label_is_wrong_but_no_class() -> None:
     rows = outcomes(("a", None), ("a", "a"))
     assert accuracy(rows) == 0.5
     assert macro_f1(rows) == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_a_wrong_counts_as_an_error_unless_a_label_has_come_for_the_event() -> None:
+    wrong = Outcome(seq=1, label=None, served="a", place=(0, 0), event=7)
+    label = Outcome(seq=2, label="a", served="a", place=(0, 1), event=7, marked=True)
+    other = Outcome(seq=3, label="b", served="b", place=(0, 2), event=8)
+    assert served_scores([wrong, other]).accuracy == 0.5
+    assert macro_f1([wrong, other]) == pytest.approx(0.5), "a false positive of `a`"
+    assert (
+        served_scores([wrong, label, other]).accuracy
+        == served_scores([label, msgspec.structs.replace(wrong, seq=9), other]).accuracy
+        == 1.0
+    )
 
 
 def test_percentiles() -> None:

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from online_model import changes
+from online_model.prequential import scored
 from online_model.replica import Replica
 from schemas.json_schema import TOPIC_RECORDS
 from schemas.log import LabelEntry, LogEntry
@@ -27,7 +28,7 @@ from schemas.parsing import (
     parse_log_entry,
     record_parser,
 )
-from schemas.records import DeadLetter, Event, Feedback, Position, Reason, Record
+from schemas.records import DeadLetter, Event, Feedback, LabelState, Position, Reason, Record
 from schemas.topics import MAX_RECORD_BYTES
 
 pytestmark = pytest.mark.unit
@@ -59,6 +60,7 @@ feedbacks = st.builds(
     v=st.just(1),
     event_id=short,
     label=short,
+    verdict=st.none(),
     text=short | st.none(),
     feedback_id=short | st.none(),
     task=task,
@@ -66,6 +68,12 @@ feedbacks = st.builds(
     source=text | st.none(),
     weight=weight,
     comment=text | st.none(),
+)
+
+verdicts = feedbacks.flatmap(
+    lambda label: st.builds(
+        msgspec.structs.replace, st.just(label), label=st.none(), text=st.none(), verdict=st.sampled_from(["right", "wrong"])
+    )
 )
 
 RECORD_TYPES: list[type[Record]] = sorted(
@@ -120,7 +128,7 @@ def test_an_event_that_we_wrote_is_accepted(record: Event) -> None:
     assert event(encode(record)) == record
 
 
-@given(feedbacks)
+@given(feedbacks | verdicts)
 def test_a_label_that_we_wrote_is_accepted(record: Feedback) -> None:
     assert feedback(encode(record)) == record
 
@@ -130,7 +138,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=6,
 )
-names = st.sampled_from(["v", "event_id", "text", "ts", "task", "meta", "label", "weight", "source", "comment", "feedback_id"])
+names = st.sampled_from(["v", "event_id", "text", "ts", "task", "meta", "label", "verdict", "weight", "source", "comment", "feedback_id"])
 json_bytes = st.dictionaries(names, json_values).map(lambda fields: json.dumps(fields).encode())
 broken = st.tuples(json_bytes, st.integers(0, 200), st.binary(max_size=4)).map(
     lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] :]
@@ -221,6 +229,24 @@ def test_a_log_entry_from_before_self_contained_labels_is_read() -> None:
     assert isinstance(read, LabelEntry)
     assert read.served is not None
     assert (read.served.label, read.corrects) == ("a", None)
+
+
+def test_labels_states_and_entries_from_before_verdicts_are_read() -> None:
+    """As that version wrote them: a field less in each."""
+    ref = '{"at":{"partition":0,"offset":7,"time":4},"feedback_id":"f","source":null,"reviewer":null,"drawn":null}'
+    head = '{"v":1,"event_id":"e","label":"b","text":null,"feedback_id":"f","task":"default","ts":null'
+    sent = feedback(f'{head},"source":null,"weight":1.0,"comment":null,"reviewer":null,"drawn":null}}'.encode())
+    assert (sent.label, sent.verdict) == ("b", None)
+    served = '"served":{"label":"a","proba":{"a":1.0},"classes":1,"model":{"line":"base","seq":3}}'
+    head = '{"kind":"label","v":1,"seq":4,"task":"default","time":5,"event_id":"e","text":"t","meta":{},"label":"b","weight":1.0'
+    entry = parse_log_entry(f'{head},{served},"feedback":{ref},"corrects":null}}'.encode())
+    assert isinstance(entry, LabelEntry)
+    assert (entry.marked, entry.feedback.verdict) == (False, None)
+    assert scored(entry) == entry.served
+    head = '{"v":1,"event_id":"e","task":"default","state":"trained","previous":null'
+    rest = '"label":"b","seq":4,"served":"a","score":{"correct":false,"log_loss":16.1},"reason":null,"time":5}'
+    state = record_parser(LabelState)(f'{head},"feedback":{ref},{rest}'.encode())
+    assert (state.state, state.comment, state.feedback.feedback_id) == ("trained", None, "f")
 
 
 def test_unknown_fields_are_ignored_so_that_senders_may_have_their_own() -> None:

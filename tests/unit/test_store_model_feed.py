@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from schemas.log import RefusalEntry
+from schemas.log import RefusalEntry, VerdictEntry
 from schemas.parsing import encode
+from schemas.records import FeedbackRef, ModelVersion, Position, Served
 from store import model_feed
 from store.model_feed import TaskLog
 from store.model_history import ModelHistory
@@ -17,6 +18,19 @@ pytestmark = pytest.mark.unit
 
 def refusal(seq: int) -> RefusalEntry:
     return RefusalEntry(seq=seq, task="default", time=seq, line="r1-a", by="ann", why="no", do="drop", command_id=f"c{seq}")
+
+
+def verdict(seq: int) -> VerdictEntry:
+    served = Served(label="a", proba={"a": 1.0}, classes=1, model=ModelVersion(line="base", seq=0))
+    ref = FeedbackRef(at=Position(partition=0, offset=seq))
+    return VerdictEntry(seq=seq, task="default", time=99, event_id=f"e{seq}", weight=1.0, served=served, feedback=ref)
+
+
+def test_a_verdict_is_no_label() -> None:
+    log = TaskLog()
+    log.take([encode(entry) for entry in (label(1, time_ms=11), verdict(2), label(3, time_ms=33), verdict(4))])
+    assert (log.seq, log.last_label_at) == (4, 33)
+    assert [log.labels_after(seq) for seq in range(5)] == [2, 1, 1, 0, 0]
 
 
 def test_labels_are_counted_from_any_entry_on() -> None:
