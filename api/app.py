@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
+from api.live import route as live
+from api.live.hub import Hub
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -63,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     recent = RecentIndex(settings)
     alarm_feed = AlarmFeed(settings)
+    hub = Hub(recent, reader, measures)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     readiness = Readiness(settings, reader, feed)
     measures.registry.register(Looked(settings, readiness, feed, reader))
@@ -73,7 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
         recent.start()
         alarm_feed.start()
         readiness.start()
-        yield
+        async with hub.running():
+            yield
         await run_in_threadpool(alarm_feed.close)
         await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
@@ -101,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         feed=feed,
         recent=recent,
         alarms=alarm_feed,
+        live=hub,
         replicas=replicas,
         claims=claims,
         review={
@@ -114,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for part in (predictions, reading, statistics, alarms, model_quality, models, classifying, writing, exchange, routes, health):
+    for part in (predictions, reading, statistics, alarms, live, model_quality, models, classifying, writing, exchange, routes, health):
         app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app
