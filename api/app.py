@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, writing
+from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, tasks, writing
+from api.dashboard import routes as dashboard
 from api.live import route as live
 from api.live.hub import Hub
 from api.measures import Looked, Measures
@@ -119,7 +120,8 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    for part in (predictions, reading, statistics, alarms, live, model_quality, models, classifying, writing, exchange, routes, health):
+    reading_parts = (predictions, reading, statistics, alarms, live, model_quality, models)
+    for part in (*reading_parts, classifying, writing, exchange, routes, tasks, health, dashboard):
         app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

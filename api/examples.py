@@ -27,6 +27,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "candidate": ("softmax",),
     "classes": (3, ["bug", "delivery", "refund"]),
     "command_id": ("0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",),
+    "claim": ("0197f0a2-8c2d-7e4f-9b75-62d1f1b5c8e3",),
     "comment": ("asks for money back",),
     "confidence": (0.93,),
     "corrects": (None,),
@@ -66,6 +67,8 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "serving": ("r3-a1b2c3",),
     "share": (0.1,),
     "since": (_AT,),
+    "slide_ms": (10_000,),
+    "stale_since": (None,),
     "source": ("helpdesk",),
     "start": (_AT,),
     "state": ("trained",),
@@ -80,6 +83,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "weight": (1.0,),
     "what": ("r3-a1b2c3 promoted, replaces base",),
     "why": ("better on refunds",),
+    "window_ms": (60_000,),
     "window_size": (1000,),
 }
 
@@ -87,8 +91,18 @@ WHOLE: Mapping[str, Any] = {
     # What clients send is shorter than what the types allow.
     "NewEvent": {"event_id": "ticket-1", "text": _TEXT, "meta": {"channel": "mail"}},
     "NewFeedback": {"event_id": "ticket-1", "label": "refund"},
+    "PartlyAccepted": {
+        "accepted": 1,
+        "ids": ["ticket-1", None],
+        "errors": [{"field": "text", "reason": "invalid_field", "detail": "Expected `str`, got `int` - at `$.text`", "index": 1}],
+    },
     "Change": {"by": "ann", "why": "better on refunds"},
     "Rollback": {"by": "ann", "why": "refunds are wrong since noon"},
+    "ReviewLabel": {"reviewer": "ann", "claim": "0197f0a2-8c2d-7e4f-9b75-62d1f1b5c8e3", "label": "refund"},
+    "StudioTask": {
+        "data": {"event_id": "ticket-1", "text": _TEXT},
+        "annotations": [{"result": [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["refund"]}}]}],
+    },
     "Split": {"by": "ann", "why": "to compare", "share": 0.1},
     "ReadyView": {
         "ready": True,
@@ -100,6 +114,7 @@ WHOLE: Mapping[str, Any] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
+    "Idempotency-Key": "0197f0a2-7b1c-7d3e-8a64-51c0e0a4b7d2",
     "bins": 10,
     "command_id": "0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",
     "cursor": None,
@@ -117,6 +132,7 @@ PARAMETERS: Mapping[str, Any] = {
     "q": "refund",
     "reviewed": False,
     "reviewer": "ann",
+    "reviewers": True,
     "since": _AT,
     "sort": "time",
     "state": "trained",

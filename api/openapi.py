@@ -91,8 +91,8 @@ def _complete(operation: dict[str, Any], known: dict[str, type[msgspec.Struct]],
 
 def _complete_parameter(parameter: dict[str, Any], tasks: Sequence[str]) -> None:
     schema = parameter["schema"]
-    if parameter["in"] == "query" and "anyOf" in schema:
-        # A query has no null: what is not given is left out.
+    if parameter["in"] in ("query", "header") and "anyOf" in schema:
+        # Neither has a null: what is not given is left out.
         (kind,) = [part for part in schema.pop("anyOf") if part != {"type": "null"}]
         parameter["schema"] = {**kind, **schema}
     if parameter["name"] in _SHAPES:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.records import Alarm, Drift, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
+from schemas.drift import Drift
+from schemas.records import Alarm, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
 
 Granularity = Literal["minute", "hour", "day", "total"]
 
@@ -26,7 +27,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     logit: float
     model: ModelVersion
     same_model: bool
+    whole_text: bool = True
     contributions: list[Contribution]
+    left_out: int = 0
+    left_out_value: float = 0.0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +65,8 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     oldest: int | None
     newest: int | None
+    complete: bool = True
+    stale_since: int | None = None
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +89,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool = False
     time: int
     history: list[LabelState]
 
@@ -111,7 +118,7 @@ class TrendingItem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     before: int
-    change: float | None
+    change: int
 
 
 class Trending(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +131,11 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     start: int | None
     end: int | None
     items: list[TrendingItem]
-    late: int
     total: int
+    total_before: int
+    missed: int
+    late: int
+    lost: int
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +184,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     truth: str
     label: str
-    count: int
+    count: float
 
 
 class Confusion(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,8 +192,9 @@ class Confusion(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
     labels: list[str]
-    other: int
+    other: float
     cells: list[Cell]
 
 
@@ -202,6 +213,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
+    window_size: int | None = None
     labels: int
     ece: float | None
     bins: list[CalibrationBin]
@@ -214,11 +227,21 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[Alarm]
 
 
+class Tasks(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that there are, the one that is meant where none is named, and where events and labels can be sent without the API."""
+
+    tasks: list[str]
+    default: str
+    kafka: str
+    topics: dict[str, str]
+
+
 class Classes(msgspec.Struct, frozen=True, kw_only=True):
-    """The classes that the serving model knows, sorted."""
+    """The classes that the serving model knows, sorted; `stale_since` is None while the model log is followed."""
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
     classes: list[str]
 
 
@@ -228,6 +251,7 @@ class Classified(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None
     confidence: float
     proba: dict[str, float]
+    model: ModelVersion | None = None
     explanation: Explanation | None = None
 
 
@@ -236,6 +260,7 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: ModelVersion
+    stale_since: int | None = None
     results: list[Classified]
 
 
@@ -254,29 +279,6 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     ids: list[str | None]
     errors: list[FieldError] = []
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a part is ready (None: not known), and since when, or until when it was."""
-
-    ready: bool | None
-    detail: str
-    since: int | None
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the API can serve, and each part."""
-
-    ready: bool
-    parts: dict[str, Part]
-
-
-class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, and what they may."""
-
-    name: str | None
-    roles: list[str]
-    keys_required: bool
 
 
 class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):

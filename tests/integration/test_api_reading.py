@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import redis
 
+from schemas.drift import Drift
 from schemas.parsing import encode
 from schemas.records import (
     Aggregate,
     ClassQuality,
-    Drift,
     FeedbackRef,
     LabelState,
     ModelVersion,

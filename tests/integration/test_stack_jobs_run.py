@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
 
+from schemas.metrics import JOBS, metric, shown_by_flink
 from schemas.parsing import encode
 from schemas.records import Event
 from schemas.topics import Topic
@@ -57,6 +60,16 @@ def predicted(stack: Stack, count: int, *, timeout_s: float = 120) -> int:
     return found
 
 
+def counted(stack: Stack, name: str) -> dict[tuple[str, ...], float]:
+    """What the operators have counted, as the TaskManager shows it: by job and the metric's own labels."""
+    known = metric(JOBS, name)
+    page = requests.get(stack.state().addresses.metrics["taskmanager"], timeout=30).text
+    samples = [
+        sample for family in text_string_to_metric_families(page) for sample in family.samples if sample.name == shown_by_flink(known)
+    ]
+    return {tuple(sample.labels[label] for label in ("job_name", *known.labels)): sample.value for sample in samples}
+
+
 def test_a_job_resumes_from_what_it_has_also_from_older_states_and_is_refused_when_all_are_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +79,8 @@ def test_a_job_resumes_from_what_it_has_also_from_older_states_and_is_refused_wh
     try:
         send(stack, "1", "2")
         assert predicted(stack, 2) == 2
+        assert counted(stack, "millrace_events") == {("classify",): 2}
+        assert counted(stack, "millrace_predictions") == {("classify", "default"): 2}
         stack.stop()
         savepoint = History(stack.folder.jobs).of("classify")[-1].savepoint
         assert savepoint is not None

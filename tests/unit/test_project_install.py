@@ -25,7 +25,7 @@ GROUPS = {
     "build.lock": PROJECT["dependency-groups"]["build"],
     "refresh.lock": PROJECT["dependency-groups"]["refresh"],
 }
-OURS = {"api", "batch_model", "benchmarks", "online_model", "schemas", "stack", "store", "stream", "tests"}
+OURS = {"api", "batch_model", "benchmarks", "client", "online_model", "schemas", "stack", "store", "stream", "tests"}
 MAKE_TARGETS = {"setup", "setup-refresh", "demo", "test", "check", "bench", "clean", "lock", "help"}
 
 
@@ -143,6 +143,7 @@ def test_ci_runs_what_a_developer_runs_and_nothing_weaker() -> None:
         "store",
         "api",
         "batch_model",
+        "client",
         "stream",
         "stack",
         "tests",
