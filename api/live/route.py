@@ -63,10 +63,11 @@ class _Events(StreamingResponse):
             self._hub.leave(self._client)
 
 
+_EXAMPLE = 'id: 1860322304000000000.5f3c9a\nevent: dropped\ndata: {"reason": "too slow: …"}\n\n'
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events: `prediction` (a LivePrediction), `counts` (LiveCounts), `quality` (QualityView), `resumed`, `dropped`.",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}},
     }
 }
 
