@@ -1,4 +1,5 @@
 # Needs Python 3.11, git and make. Everything else is installed into .venv, from hash-pinned locks.
+# The tests of the dashboard drive Chromium, which is the system's.
 #   make PYTHON=/path/to/python3.11   another interpreter        make demo ARGS="--dataset FILE"   flags for the demo
 
 PYTHON ?= python3.11
@@ -15,13 +16,17 @@ ifneq ($(shell cat $(REFRESH) 2>/dev/null),$(CURDIR))
 .PHONY: $(REFRESH)
 endif
 
+# The browser of the dashboard's tests; one that is named here is used by them.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+export CHROMIUM
+
 PACKAGES := schemas online_model store api batch_model client stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-refresh demo test test-faults unit check format bench docs lock clean
+.PHONY: help setup setup-refresh system-packages demo test test-faults unit check format bench docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -33,7 +38,13 @@ setup-refresh: $(REFRESH) ## Add to .venv what the batch refresh needs: torch, 5
 demo: setup ## Start everything, stream generated events and labels through it, show it live, end with a report (flags instead: ARGS="...")
 	@$(BIN)/millrace demo $(or $(ARGS),--exit-when-done)
 
-test: check setup-refresh ## Run every check and every test (pytest flags: ARGS="...")
+system-packages: ## Install Chromium, which the tests of the dashboard drive (make test does it where it may; see CONTRIBUTING)
+	@[ -n "$(CHROMIUM)" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { \
+	  echo "Installing Chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || { \
+	  echo "The tests of the dashboard need Chromium. Install it (Debian, Ubuntu: apt-get install chromium; macOS: brew install chromium)," >&2; \
+	  echo "or name one you have: make $(firstword $(MAKECMDGOALS) test) CHROMIUM=/path/to/chromium" >&2; exit 1; }; }
+
+test: system-packages check setup-refresh ## Run every check and every test (pytest flags: ARGS="...")
 	@$(BIN)/python -m pytest $(ARGS)
 
 unit: setup-refresh ## Run the tests that need no server, with the doctests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from api.review.queue import ReviewQueue
 from api.sent import Sent
 from schemas.records import DEFAULT_TASK
 from schemas.settings import Settings
+from store.alarm_feed import AlarmFeed
 from store.claims import Claims
 from store.idempotency import SentKeys
 from store.live_replica import LiveReplica
@@ -38,6 +39,7 @@ class Services:
     readiness: Readiness
     feed: ModelFeed
     recent: RecentIndex
+    alarms: AlarmFeed
     replicas: Mapping[str, LiveReplica]
     claims: Claims
     review: Mapping[str, ReviewQueue]
@@ -67,10 +69,15 @@ async def task_parameter(
     """
     tasks = has.settings.tasks
     if task is None:
-        return DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0]
+        return default_task(tasks)
     if task not in tasks:
         raise invalid("query", "task", "unknown_task", f"configured are {', '.join(sorted(tasks))}")
     return task
+
+
+def default_task(tasks: Sequence[str]) -> str:
+    """Return the task that is meant where none is named."""
+    return DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0]
 
 
 Task = Annotated[str, Depends(task_parameter)]

@@ -8,7 +8,8 @@ import msgspec
 
 from api.explaining import ExplanationView
 from api.problems import FieldError
-from schemas.records import Drift, LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
+from schemas.drift import Drift
+from schemas.records import LabelState, Meta, ModelVersion, Prediction, Quality, Score, Scores, State, Trial
 from store.keys import WIDTH_MS, Granularity
 from store.reader import Bucket, confidence
 from store.receipt import Receipt

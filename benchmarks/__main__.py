@@ -17,6 +17,7 @@ from benchmarks import (
     model,
     publish,
     review,
+    review_cost,
     snapshots,
     swap,
 )
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "live-refresh": live_refresh.main,
     "live-swap": live_swap.main,
     "review": review.main,
+    "review-cost": review_cost.main,
     "swap": swap.main,
 }
 SHORT = ("backlog", "model", "snapshots")

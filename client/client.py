@@ -124,6 +124,10 @@ class Client:
         """Return drift alarms, newest first."""
         return self._calls.ask(routes.ALARMS, query={"task": task, "limit": limit})
 
+    def tasks(self) -> types.Tasks:
+        """Return the tasks that there are."""
+        return self._calls.ask(routes.TASKS)
+
     def classes(self, *, task: str | None = None) -> types.Classes:
         """Return the classes that the serving model knows."""
         return self._calls.ask(routes.CLASSES, query={"task": task})

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.records import Alarm, Drift, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
+from schemas.drift import Drift
+from schemas.records import Alarm, LabelState, Meta, ModelVersion, Score, Scores, State, Trial
 
 Granularity = Literal["minute", "hour", "day", "total"]
 
@@ -117,7 +118,7 @@ class TrendingItem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     before: int
-    change: float | None
+    change: int
 
 
 class Trending(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,10 +132,10 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None
     items: list[TrendingItem]
     total: int
-    total_before: int = 0
-    missed: int = 0
+    total_before: int
+    missed: int
     late: int
-    lost: int = 0
+    lost: int
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +225,15 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     alarms: list[Alarm]
+
+
+class Tasks(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that there are, the one that is meant where none is named, and where events and labels can be sent without the API."""
+
+    tasks: list[str]
+    default: str
+    kafka: str
+    topics: dict[str, str]
 
 
 class Classes(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 import river
 
-from schemas.records import Drift
+from schemas.drift import Drift
 from schemas.settings import DriftDetector
 
 MEMORY = 4000

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from schemas.drift import Drift
+
 SCHEMA_VERSION = 1
 DEFAULT_TASK = "default"
 
@@ -26,6 +28,10 @@ Meta = dict[str, str | int | float | bool | None]
 
 Role = Literal["shadow", "split", "former"]
 """Of a line that is watched: one that does not serve yet, one that serves a share of the events, the one that served before."""
+
+
+KeyRole = Literal["read", "write", "review", "admin"]
+"""What a key of the API may do. `write` and `review` may also read, `admin` may do everything."""
 
 
 class Reason(StrEnum):
@@ -202,22 +208,6 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     macro_f1: float
     log_loss: float
     per_class: dict[str, ClassQuality]
-
-
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """The served predictions have come to be wrong more often, says a detector.
-
-    It is the task's alarm `number`, raised by the label of log entry `seq`. `errors_before` and `errors_after` are shares of
-    so many labels before and after the change; where it lies is the detector's estimate.
-    """
-
-    number: int
-    seq: int
-    detector: str
-    errors_before: float
-    labels_before: int
-    errors_after: float
-    labels_after: int
 
 
 class Alarm(Record, frozen=True, kw_only=True):

@@ -163,4 +163,4 @@ def _usual(now: int, before: int, texts: int, texts_before: int) -> bool:
     if texts_before >= 100:
         expected = before / texts_before * texts
         return before >= 10 and before >= 0.01 * texts_before and now <= expected + 3 * math.sqrt(expected)
-    return texts >= 100 and now >= 10 and now >= 0.05 * texts
+    return texts >= 100 and now >= 10 and now >= 0.1 * texts

@@ -19,7 +19,7 @@ from store.recent.rows import Recent
 from store.turns import NotYourTurn
 
 READ_AT_ONCE = 5000
-"""New events whose texts are looked at before somebody is answered (a quarter of a second); if there are more, the newest of them."""
+"""New events whose texts are looked at before somebody is answered (some tenths of a second); if there are more, the newest of them."""
 
 _DEEP = 1000
 _LOOK_AGAIN_S = 0.05

@@ -57,6 +57,11 @@ class Pool:
     def __contains__(self, event_id: object) -> bool:
         return event_id in self._places
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the arrays; ids take some 100 more each."""
+        return sum(array.nbytes for array in (self._sketches, self._used, self._doubt, self._near, self._crowd, self._tie))
+
     def add(self, event_id: str, sketch: Sketches, doubt: float) -> None:
         """Add a candidate that is not here yet; `doubt` is what `doubt_of` says of its prediction."""
         if not self._free:

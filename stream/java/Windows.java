@@ -255,7 +255,7 @@ class Top {
   private static final int LEAST_TEXTS = 100;
   private static final int LEAST_COUNT = 10;
   private static final double USUAL = 0.01;
-  private static final double USUAL_ALONE = 0.05;
+  private static final double USUAL_ALONE = 0.1;
   private static final double DEVIATIONS = 3.0;
 
   private final int most;

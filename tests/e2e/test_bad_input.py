@@ -138,7 +138,7 @@ def send_everything(sender: Sender) -> list[Sent]:
     """Send the table to every topic, a good record after each, and what else there is; one partition gets the hot key."""
     for number, case in enumerate(EVENTS):
         sender.send(Topic.EVENTS, case, number % PARTITIONS)
-        sender.send(Topic.EVENTS, event(f"good-{number}", "play a song"), number % PARTITIONS)
+        sender.send(Topic.EVENTS, event(f"good-{number}", "play a #song"), number % PARTITIONS)
     for text in ("the first text", "the first text", "another text"):
         sender.send(Topic.EVENTS, event("twin", text), 1, strange=False)
     for _ in range(HOT):
@@ -279,13 +279,13 @@ def check_what_is_counted_over_time(stack: Stack, predictions: list[dict[str, An
     wait_until(lambda: sum(b["labels"] for b in _history(api, "minute")) == len(scores), "all scores are counted")
     for granularity in ("minute", "hour", "day"):
         assert sum(bucket["correct"] for bucket in _history(api, granularity)) == sum(scores)
-    texts = sum(prediction["text"] == "play a song" for prediction in predictions)
+    texts = sum(prediction["text"] == "play a #song" for prediction in predictions)
 
     def song() -> list[int]:
-        shown = httpx.get(f"{api}/v1/trending", params={"kind": "word"}).json()
+        shown = httpx.get(f"{api}/v1/trending", params={"kind": "hashtag"}).json()
         return [item["count"] for item in shown["items"] if item["name"] == "song"]
 
-    wait_until(lambda: song() == [texts], f"a window of words closes with {texts} songs")
+    wait_until(lambda: song() == [texts], f"a window of hashtags closes with {texts} songs")
 
 
 def _history(api: str, granularity: str) -> list[dict[str, Any]]:

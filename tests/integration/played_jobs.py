@@ -133,6 +133,9 @@ class Jobs:
             producer.send(self.topic(Topic.DEAD_LETTERS), encode(letter))
             yield LabelState(event_id=None, task=None, state=State.REJECTED, feedback=ref, time=at.time)
             return
+        ref = FeedbackRef(
+            at=at, feedback_id=feedback.feedback_id, source=feedback.source, reviewer=feedback.reviewer, verdict=feedback.verdict
+        )  # fmt: skip
         self.waiting.append((feedback, ref))
         yield LabelState(event_id=feedback.event_id, task="default", state=State.WAITING, feedback=ref, time=at.time)
 
@@ -143,11 +146,15 @@ class Jobs:
             if prediction is None:
                 self.waiting.append((feedback, ref))
                 continue
-            yield self.decide(producer, feedback, ref, prediction)
+            if feedback.verdict == "wrong":
+                yield LabelState(event_id=feedback.event_id, task="default", state=State.MARKED, feedback=ref, time=ref.at.time)
+            else:
+                label = prediction.label if feedback.verdict else feedback.label
+                yield self.decide(producer, msgspec.structs.replace(feedback, label=label, verdict=None), ref, prediction)
 
     def decide(self, producer: KafkaProducer, feedback: Feedback, ref: FeedbackRef, prediction: Prediction) -> LabelState:
         event_id, standing = feedback.event_id, self.standing.get(feedback.event_id)
-        label = feedback.label or ""  # a replay sends no verdicts
+        label = feedback.label or ""
         duplicate = label == standing or (standing is None and hits(self.ignore_every, event_id))
         learned = not duplicate
         state = State.DUPLICATE if duplicate else State.TRAINED if standing is None else State.CORRECTED

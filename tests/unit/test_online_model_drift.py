@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from online_model import drift
 from online_model.drift import MEMORY, DriftMonitor, Watch
-from schemas.records import Drift
+from schemas.drift import Drift
 from schemas.settings import DriftDetector
 
 pytestmark = pytest.mark.unit

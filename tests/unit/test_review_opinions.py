@@ -106,4 +106,8 @@ def test_reviews_are_the_last_words_of_each_reviewer_in_the_order_of_the_first()
         state(5, "cid", None, State.REJECTED),
         state(6, "ann", "a", State.DUPLICATE, "random"),
     ]
-    assert [(r.reviewer, r.label, r.drawn) for r in reviews_of(history)] == [("ann", "c", "new"), ("bob", "b", "new"), ("ann", "a", "random")]
+    assert [(r.reviewer, r.label, r.drawn) for r in reviews_of(history)] == [
+        ("ann", "c", "new"),
+        ("bob", "b", "new"),
+        ("ann", "a", "random"),
+    ]

@@ -85,7 +85,9 @@ def test_the_random_slice_tells_the_accuracy_while_all_labels_together_are_far_o
         reviewed = play.run()
         view = random_view(reviewed, SHARE)
         assert view.labels >= 20, "the slice keeps its turns although something is marked wrong all the time"
-        assert view.accuracy is not None and view.low is not None and view.high is not None
+        assert view.accuracy is not None
+        assert view.low is not None
+        assert view.high is not None
         truth = statistics.fmean(play.right.values())
         truths.append(truth)
         by_chance.append(view.accuracy)

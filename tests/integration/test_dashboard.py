@@ -1,0 +1,308 @@
+"""The dashboard in a real browser, on a real API: with nothing in it, with harmful texts; by keyboard, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from benchmarks.browser import chromium
+from stack.redis import start_redis
+from tests.browser import OPEN_PAGE, WAIT_MS, pages
+from tests.integration.conftest import create_topics, serving
+from tests.integration.dashboard_world import EVENTS, MARKUP, RELEASED, filled, settings_for, until
+from tests.integration.played_jobs import Jobs, playing
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+VIEWS = ("overview", "predictions", "quality", "review", "models", "system")
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest.fixture(scope="module")
+def api(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    redis = start_redis(folder / "redis")
+    with ExitStack() as stack:
+        stack.callback(redis.stop)
+        create_topics(kafka, "dashboard-")
+        settings = settings_for(redis, kafka, "dashboard-", folder / "artifacts")
+        stack.enter_context(filled(settings))
+        stack.enter_context(playing(Jobs(settings)))
+        client = stack.enter_context(serving(settings))
+        until(client, "/v1/classes", "anger", task="mood")
+        yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(api: httpx.Client, browser: Browser) -> Iterator[OPEN_PAGE]:
+    with pages(browser, str(api.base_url).rstrip("/")) as open_page:
+        yield open_page
+
+
+def send(api: httpx.Client, path: str, body: object) -> None:
+    assert api.post(path, json=body).status_code == 202
+
+
+def show(page: Page, view: str) -> None:
+    page.get_by_role("navigation", name="Views").get_by_role("link", name=view.capitalize()).click()
+    expect(page.get_by_role("heading", level=1, name=view.capitalize())).to_be_focused()
+
+
+def test_with_nothing_in_it_the_page_says_what_to_send_and_that_works(api: httpx.Client, open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=quiet")
+    steps = page.get_by_role("region", name="Nothing has come in yet")
+    curl, kcat = (steps.locator("pre").nth(n).inner_text().splitlines() for n in (0, 1))
+    assert [shlex.split(line)[-3:-2] for line in kcat] == [["-t"], ["-t"]]
+    kafka = api.get("/v1/tasks").json()["kafka"]
+    assert all(f"-b {kafka} -P -t dashboard-{topic} -K:" in line for line, topic in zip(kcat, ("events", "feedback"), strict=True))
+    for line, path in zip(curl, ("/v1/events", "/v1/feedback"), strict=True):
+        words = shlex.split(line)
+        assert words[:3] == ["curl", "-s", str(api.base_url.join(path))]
+        answer = httpx.post(words[2], content=words[words.index("-d") + 1], headers=dict([words[words.index("-H") + 1].split(": ")]))
+        assert answer.status_code == 202, answer.text
+    for view in VIEWS[1:]:
+        show(page, view)
+        expect(page.locator(f"#{view} .body:visible .said:has-text('undefined')")).to_have_count(0)
+    show(page, "quality")
+    expect(page.locator("#confusion .said")).to_have_text("No label has scored a prediction yet.")
+
+
+def test_what_is_sent_comes_by_itself_and_a_correction_is_followed_until_it_is_learned(api: httpx.Client, open_page: OPEN_PAGE) -> None:
+    page = open_page("/#predictions")
+    send(api, "/v1/events", [{"event_id": f"live-{n}", "text": f"where is my parcel {n}"} for n in range(3)])
+    first = page.locator("[data-event=live-0]")
+    expect(first).to_contain_text("where is my parcel 0")
+    expect(first).to_contain_text("no class yet")
+    expect(first.get_by_role("button", name=re.compile("^Right"))).to_be_disabled()
+    # A label of a class that nobody knows: typed.
+    first.get_by_role("button", name=re.compile("^Why")).click()
+    first.get_by_label("Another label, known or new").fill("delivery")
+    first.get_by_role("button", name="Give label").click()
+    expect(first.locator(".pill").first).to_have_text(re.compile(r"^trained · seq \d+$"))
+    expect(first).to_contain_text("by ann")
+    first.get_by_role("button", name=re.compile("^Why")).click()
+    page.mouse.move(0, 0)
+    # Now the model knows the class; what it predicts is right at a click.
+    send(api, "/v1/events", {"event_id": "live-9", "text": "the parcel is late"})
+    later = page.locator("[data-event=live-9]")
+    expect(later).to_contain_text("delivery")
+    later.get_by_role("button", name=re.compile("^Right")).click()
+    expect(later.locator(".pill").first).to_have_text(re.compile(r"^(trained|duplicate)"))
+    label = api.get("/v1/labels/live-9").json()["history"][-1]
+    assert (label["feedback"]["source"], label["feedback"]["reviewer"]) == ("dashboard", "ann")
+    expect(page.get_by_role("status").filter(has_text=re.compile("^Showing"))).to_be_visible()
+
+
+def test_texts_are_shown_as_they_are_and_do_no_harm(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood")
+    expect(page.locator("#trending")).to_contain_text("#" + MARKUP[:20])
+    expect(page.locator("#labels .legend")).to_contain_text(MARKUP[:12])
+    for view in VIEWS:
+        show(page, view)
+        if view == "predictions":
+            row = page.locator("[data-event=m5]")
+            expect(row).to_contain_text(MARKUP)
+            row.get_by_role("button", name=re.compile("^Why")).click()
+            expect(row.locator(".facts")).to_contain_text(f"channel: {MARKUP[:20]}")
+        if view == "quality":
+            expect(page.locator("#confusion .ytick").filter(has_text=MARKUP[:12])).to_be_visible()
+        if view == "models":
+            expect(page.locator("#changes")).to_contain_text(MARKUP)
+        expect(page.locator("main img, main script, main b")).to_have_count(0)
+    assert page.evaluate("window.harmed") is None
+
+
+def test_charts_have_their_figures_as_tables(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood")
+    for chart, column in (("throughput", "predictions a second"), ("labels", "anger"), ("accuracy", "accuracy")):
+        card = page.locator(f"#{chart}")
+        expect(card.locator(".plot")).to_have_attribute("aria-label", re.compile(r": .*\d"))
+        expect(card.locator("svg.main-svg").first).to_be_visible()
+        card.get_by_text("As a table").click()
+        expect(card.get_by_role("columnheader", name=column)).to_be_visible()
+    expect(page.locator("#accuracy table")).to_contain_text("drift alarm 1")
+    expect(page.locator("#accuracy table")).to_contain_text("r0-old released, serves")
+    show(page, "quality")
+    for chart in ("history", "confusion", "calibration"):
+        expect(page.locator(f"#{chart} svg.main-svg").first).to_be_visible()
+
+
+def test_filters_search_and_rank(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood#predictions")
+    rows = page.locator(".rows > li")
+    expect(rows).to_have_count(EVENTS)
+    page.get_by_role("combobox", name="Label", exact=True).select_option("joy")
+    expect(rows).to_have_count(EVENTS // 3)
+    page.get_by_label("Surest at least").fill("80")
+    expect(rows).to_have_count(2)
+    page.get_by_label("Order").select_option("score")
+    expect(rows.first).to_contain_text("(37)")
+    page.get_by_label("Surest at least").fill("")
+    page.get_by_label("Search the texts").fill("thank")
+    expect(rows).to_have_count(EVENTS // 3)
+    page.get_by_label("Search the texts").fill("nobody says this")
+    expect(page.get_by_text("No prediction fits these filters.")).to_be_visible()
+
+
+def test_a_text_is_classified_at_once_with_its_reasons(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood")
+    page.get_by_label("Text to classify").fill("thank you so much")
+    page.keyboard.press("Control+Enter")
+    result = page.locator("#try .evidence")
+    expect(result).to_contain_text("thank")
+    expect(page.locator("#try")).to_contain_text("joy")
+
+
+def test_a_line_is_promoted_and_rolled_back_and_the_answer_shows(api: httpx.Client, open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood#models")
+    opener = page.get_by_role("button", name=f"Promote {RELEASED}")
+    opener.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Who asks")).to_have_value("ann")
+    expect(dialog.get_by_label("Why")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(opener).to_be_focused()
+    opener.press("Enter")
+    dialog.get_by_label("Why").fill("it is better")
+    dialog.get_by_role("button", name="Promote").click()
+    expect(dialog.get_by_role("status")).to_contain_text(f"Done: {RELEASED} released, serves. It is entry")
+    dialog.get_by_role("button", name="Close").click()
+    serving = page.locator("#lines tbody tr", has_text="serving")
+    expect(serving).to_contain_text(RELEASED)
+    page.get_by_role("button", name="Roll back").click()
+    dialog.get_by_label("Why").fill("it is not")
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(dialog.get_by_role("status")).to_contain_text(f"rolled back to r0-old from {RELEASED}")
+    dialog.get_by_role("button", name="Close").click()
+    expect(serving).to_contain_text("r0-old")
+    expect(page.locator("#changes tbody tr").first).to_contain_text("it is not")
+    # Someone else is faster: what was asked of another standing is refused.
+    opener.click()
+    asked = {"by": "bob", "why": "faster"}
+    assert api.post(f"/v1/models/{RELEASED}/promote", params={"task": "mood", "wait_s": 20}, json=asked).status_code == 200
+    dialog.get_by_label("Why").fill("again")
+    dialog.get_by_role("button", name="Promote").click()
+    expect(dialog.get_by_role("status")).to_contain_text("the learner refused it")
+    expect(dialog.get_by_role("button", name="Promote")).to_be_enabled()
+
+
+def test_the_page_is_walked_by_keyboard(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.get_by_role("link", name="Quality", exact=True).press("Enter")
+    expect(page.get_by_role("heading", name="Quality", exact=True)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#quality-range input:checked")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="1 day")).to_be_checked()
+    outline = page.evaluate("getComputedStyle(document.querySelector('#quality-range input:focus-visible + span')).outlineStyle")
+    assert outline == "solid"
+    page.go_back()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def background(page: Page) -> str:
+    found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return found
+
+
+def test_the_theme_follows_the_system_until_one_is_chosen_which_stays(open_page: OPEN_PAGE) -> None:
+    light, dark = open_page("/?task=mood"), open_page("/?task=mood", theme="dark")
+    assert background(light) != background(dark)
+    night = background(dark)
+    toggle = light.locator("#theme")
+    for chosen in ("light", "dark"):
+        toggle.click()
+        expect(toggle).to_have_attribute("aria-label", f"Theme: {chosen}")
+    assert background(light) == night
+    light.reload(wait_until="commit")
+    light.locator("h1:visible").wait_for()
+    assert background(light) == night
+    light.emulate_media(color_scheme="dark")
+    assert background(light) == night
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
+def test_no_view_has_a_serious_fault_for_a_screen_reader_or_is_wider_than_the_screen(open_page: OPEN_PAGE, theme: str, width: int) -> None:
+    page = open_page("/?task=mood", width=width, theme=theme)
+    for view in VIEWS:
+        show(page, view)
+        prepare(page, view)
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        bad = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert bad == [], json.dumps(bad, indent=1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+        page.keyboard.press("Escape")
+
+
+def prepare(page: Page, view: str) -> None:
+    """Bring up what a view has."""
+    if view == "overview":
+        expect(page.locator("#overview svg.main-svg").first).to_be_visible()
+    if view == "predictions":
+        page.locator("[data-event=m5]").get_by_role("button", name=re.compile("^Why")).click()
+        expect(page.locator("[data-event=m5] .facts")).to_be_visible()
+    if view == "quality":
+        expect(page.locator("#confusion svg.main-svg").first).to_be_visible()
+    if view == "models":
+        page.get_by_role("button", name=re.compile("^Promote")).first.click()
+
+
+def test_who_wants_no_motion_gets_none(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=mood")
+    moving = "[...document.querySelectorAll('*')].filter((node) => getComputedStyle(node).transitionDuration !== '0s').length"
+    assert page.evaluate(moving) > 0
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(moving) == 0
+
+
+STREAM = """async ([source, text, cuts]) => {
+  const { EventStream } = await import(source);
+  const stream = new EventStream();
+  const events = [];
+  let from = 0;
+  for (const cut of [...cuts, text.length]) { events.push(...stream.push(text.slice(from, cut))); from = cut; }
+  return { events, lastId: stream.lastId, retryMs: stream.retryMs };
+}"""
+SENT = (
+    "\ufeff".join(["", ""])
+    + ': hello\r\nretry: 1500\r\n\r\nevent: counts\rdata: {"a":\rdata: 1}\rid: 7\r\rdata\n\nid\ndata:  two\n\ndata: lost\nid: 9'
+)
+
+
+def test_a_stream_of_events_is_taken_apart_alike_wherever_it_is_cut(open_page: OPEN_PAGE) -> None:
+    page = open_page("/?task=quiet")
+    source = page.locator("script[type=module]").get_attribute("src")
+    assert source
+    module = "/" + source.replace("main.js", "core/sse.js")
+    whole = page.evaluate(STREAM, [module, SENT, []])
+    assert whole["events"] == [
+        {"type": "counts", "data": '{"a":\n1}', "id": "7"},
+        {"type": "message", "data": "", "id": "7"},
+        {"type": "message", "data": " two", "id": ""},
+    ]
+    assert (whole["lastId"], whole["retryMs"]) == ("", 1500)
+    for cut in range(1, len(SENT)):
+        assert page.evaluate(STREAM, [module, SENT, [cut]]) == whole, cut
+    assert page.evaluate(STREAM, [module, SENT, list(range(1, len(SENT)))]) == whole
