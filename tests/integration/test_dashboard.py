@@ -59,7 +59,8 @@ def send(api: httpx.Client, path: str, body: object) -> None:
 
 def show(page: Page, view: str) -> None:
     page.get_by_role("navigation", name="Views").get_by_role("link", name=view.capitalize()).click()
-    expect(page.get_by_role("heading", level=1, name=view.capitalize())).to_be_focused()
+    # The review goes on to the text that is to be labelled, if there is one.
+    expect(page.locator(f"#{view}-title:focus, #review-text:focus")).to_have_count(1)
 
 
 def test_with_nothing_in_it_the_page_says_what_to_send_and_that_works(api: httpx.Client, open_page: OPEN_PAGE) -> None:
@@ -199,6 +200,60 @@ def test_a_line_is_promoted_and_rolled_back_and_the_answer_shows(api: httpx.Clie
     dialog.get_by_role("button", name="Promote").click()
     expect(dialog.get_by_role("status")).to_contain_text("the learner refused it")
     expect(dialog.get_by_role("button", name="Promote")).to_be_enabled()
+
+
+def asked(page: Page, before: str | None = None) -> str:
+    """The event that the review asks about, once it is another than before."""
+    item = page.locator(".asked[data-event]" + (f":not([data-event='{before}'])" if before else ""))
+    expect(item).to_have_count(1)
+    expect(page.locator("#review-text")).to_be_focused()
+    return str(item.get_attribute("data-event"))
+
+
+def test_the_review_is_done_by_keys_alone(api: httpx.Client, open_page: OPEN_PAGE) -> None:
+    send(api, "/v1/events", {"event_id": "seen-0", "text": "my parcel"})
+    send(api, "/v1/feedback", {"event_id": "seen-0", "label": "delivery"})
+    until(api, "/v1/classes", "delivery")
+    send(api, "/v1/events", [{"event_id": f"seen-{n}", "text": f"a text to review {n}"} for n in range(1, 8)])
+    until(api, "/v1/predictions", "seen-7", label="delivery")
+    page = open_page("/#review", name="")
+    page.get_by_label("Your name").fill("rita")
+    page.keyboard.press("Enter")
+    right = asked(page)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("the class with that number")
+    page.keyboard.press("w")
+    page.keyboard.press("Escape")
+    assert asked(page) == right, "a key in a dialog labels nothing"
+    page.keyboard.press("r")
+    wrong = asked(page, right)
+    page.keyboard.press("w")
+    skipped = asked(page, wrong)
+    page.keyboard.press("s")
+    new = asked(page, skipped)
+    page.keyboard.press("n")
+    page.keyboard.type("r w s 1")
+    page.keyboard.press("Escape")
+    assert asked(page) == new
+    page.keyboard.press("n")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("complaint")
+    page.keyboard.press("Enter")
+    chosen = asked(page, new)
+    expect(page.locator(".choices button", has_text="complaint")).to_be_visible()
+    number = page.locator(".choices button", has_text="complaint").get_attribute("aria-keyshortcuts")
+    page.keyboard.press(str(number))
+    asked(page, chosen)
+    for event_id, said in (
+        (right, '"verdict":"right"'),
+        (wrong, '"state":"marked"'),
+        (new, '"label":"complaint"'),
+        (chosen, '"label":"complaint"'),
+    ):
+        until(api, f"/v1/labels/{event_id}", said)
+        assert '"reviewer":"rita"' in api.get(f"/v1/labels/{event_id}").text
+    assert api.get(f"/v1/labels/{skipped}").status_code == 404
+    expect(page.locator("#review-stats")).to_contain_text("rita")
 
 
 def test_the_page_is_walked_by_keyboard(open_page: OPEN_PAGE) -> None:
