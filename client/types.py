@@ -66,6 +66,8 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     oldest: int | None
     newest: int | None
+    complete: bool = True
+    stale_since: int | None = None
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool = False
     time: int
     history: list[LabelState]
 
@@ -116,7 +119,7 @@ class TrendingItem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     before: int
-    change: float | None
+    change: int
 
 
 class Trending(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +133,10 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None
     items: list[TrendingItem]
     total: int
-    total_before: int = 0
-    missed: int = 0
+    total_before: int
+    missed: int
     late: int
-    lost: int = 0
+    lost: int
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,29 +280,6 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     ids: list[str | None]
     errors: list[FieldError] = []
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a part is ready (None: not known), and since when, or until when it was."""
-
-    ready: bool | None
-    detail: str
-    since: int | None
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the API can serve, and each part."""
-
-    ready: bool
-    parts: dict[str, Part]
-
-
-class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, and what they may."""
-
-    name: str | None
-    roles: list[str]
-    keys_required: bool
 
 
 class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):
