@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from api.access.key_file import KeyFile, new_key, write_key_file
 from benchmarks.browser import chromium
+from schemas.api_settings import ApiSettings
+from schemas.settings import Settings
 from stack.redis import start_redis
 from tests.browser import OPEN_PAGE, WAIT_MS, pages
 from tests.integration.conftest import create_topics, serving
@@ -330,6 +335,29 @@ def test_who_wants_no_motion_gets_none(open_page: OPEN_PAGE) -> None:
     assert page.evaluate(moving) > 0
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(moving) == 0
+
+
+def test_a_key_is_asked_for_and_kept_in_the_tab_only(browser: Browser, tmp_path: Path) -> None:
+    entry, text = new_key("reader", ("read",), now=time.time_ns() // 1_000_000)
+    write_key_file(tmp_path / "keys.json", KeyFile(keys=(entry,)))
+    nowhere = Settings(kafka="127.0.0.1:1", redis="redis://127.0.0.1:1/0")
+    with serving(nowhere, ApiSettings(keys=str(tmp_path / "keys.json"))) as client, pages(browser, str(client.base_url)) as open_page:
+        page = open_page()
+        dialog = page.get_by_role("dialog", name="API key")
+        dialog.get_by_label("Key").fill("guessed")
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_label("Key")).to_have_value("")
+        dialog.get_by_label("Key").fill(text)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Signed in as reader (read)")).to_be_visible()
+        expect(dialog).to_have_count(0)
+        expect(page.locator("#trending .said")).to_contain_text("Not available now")
+        assert page.evaluate("[...Object.values(localStorage)].join()").count(text) == 0
+        page.reload()
+        expect(page.get_by_text("Signed in as reader (read)")).to_be_visible()
+        page.get_by_role("button", name="API key").click()
+        dialog.get_by_role("button", name="Forget it").click()
+        expect(dialog.get_by_label("Key")).to_be_visible()
 
 
 STREAM = """async ([source, text, cuts]) => {
