@@ -22,6 +22,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "against": ("base",),
     "alarms": (1,),
     "application": ("millrace",),
+    "arrived_at": (_AT,),
     "base": ("base",),
     "by": ("ann",),
     "candidate": ("softmax",),
