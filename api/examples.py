@@ -126,6 +126,7 @@ PARAMETERS: Mapping[str, Any] = {
     "q": "refund",
     "reviewed": False,
     "reviewer": "ann",
+    "reviewers": True,
     "since": _AT,
     "sort": "time",
     "state": "trained",

@@ -6,10 +6,10 @@ import msgspec
 
 
 class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reviewer has said of an event."""
+    """That a reviewer has said something of an event; what, is null in the queue, so that opinions are independent."""
 
     reviewer: str
-    label: str
+    label: str | None
     time: int
 
 
