@@ -27,6 +27,7 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "candidate": ("softmax",),
     "classes": (3, ["bug", "delivery", "refund"]),
     "command_id": ("0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",),
+    "claim": ("0197f0a2-8c2d-7e4f-9b75-62d1f1b5c8e3",),
     "comment": ("asks for money back",),
     "confidence": (0.93,),
     "corrects": (None,),
@@ -97,6 +98,11 @@ WHOLE: Mapping[str, Any] = {
     },
     "Change": {"by": "ann", "why": "better on refunds"},
     "Rollback": {"by": "ann", "why": "refunds are wrong since noon"},
+    "ReviewLabel": {"reviewer": "ann", "claim": "0197f0a2-8c2d-7e4f-9b75-62d1f1b5c8e3", "label": "refund"},
+    "StudioTask": {
+        "data": {"event_id": "ticket-1", "text": _TEXT},
+        "annotations": [{"result": [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["refund"]}}]}],
+    },
     "Split": {"by": "ann", "why": "to compare", "share": 0.1},
     "ReadyView": {
         "ready": True,
@@ -108,7 +114,7 @@ WHOLE: Mapping[str, Any] = {
 }
 
 PARAMETERS: Mapping[str, Any] = {
-    "Idempotency-Key": None,
+    "Idempotency-Key": "0197f0a2-7b1c-7d3e-8a64-51c0e0a4b7d2",
     "bins": 10,
     "command_id": "0197f0a2-6a5e-7c1f-9d53-0c2f1f0e7b11",
     "cursor": None,
@@ -140,14 +146,15 @@ PARAMETERS: Mapping[str, Any] = {
 
 _DETAILS: Mapping[int, str] = {
     400: "the body is no JSON in UTF-8: Input data was truncated",
-    401: "no key was sent: send `Authorization: Bearer KEY`",
-    403: "the key may read; this needs write",
+    401: "this needs an API key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`",
+    403: "this needs the role write; the key ann has read",
     404: "no prediction of event 'ticket-1' in task default: it is not there yet, or older than the newest ones that are kept",
     408: "the body was not complete after 60 s; nothing was accepted",
     409: "the learner refused it: r3-a1b2c3 is not watched",
     413: "the body is larger than 8 MiB: send fewer records at once",
     422: "the record is invalid; nothing was accepted",
-    429: "more requests than this key may send in a minute",
+    421: "this service does not answer to the name 'other.example'; MILLRACE_API_HOSTS lists the names, beside localhost",
+    429: "more than 1000 requests a second from key ann, over 10 s; nothing was accepted: try again in 1 s",
     503: "Kafka at 127.0.0.1:9092 does not answer (nothing listens there): start it, or set MILLRACE_KAFKA to the one to use",
 }
 

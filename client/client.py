@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
-from client import live, routes, types
+from client import live, routes, service_types, types
 from client.calls import ApiError, Calls, Query
 from client.models import ModelsClient
 from client.review import ReviewClient
@@ -124,6 +124,10 @@ class Client:
         """Return drift alarms, newest first."""
         return self._calls.ask(routes.ALARMS, query={"task": task, "limit": limit})
 
+    def tasks(self) -> types.Tasks:
+        """Return the tasks that there are."""
+        return self._calls.ask(routes.TASKS)
+
     def classes(self, *, task: str | None = None) -> types.Classes:
         """Return the classes that the serving model knows."""
         return self._calls.ask(routes.CLASSES, query={"task": task})
@@ -155,7 +159,7 @@ class Client:
             response.encoding = "utf-8"
             yield from live.events(response.iter_lines(chunk_size=1, decode_unicode=True))
 
-    def me(self) -> types.Me:
+    def me(self) -> service_types.Me:
         """Return who asks, and what they may."""
         return self._calls.ask(routes.ME)
 
@@ -163,7 +167,7 @@ class Client:
         """Return whether the API answers."""
         return self._calls.ask(routes.HEALTH).ready is True
 
-    def ready(self) -> types.Ready:
+    def ready(self) -> service_types.Ready:
         """Return whether the API can serve, and how each part is."""
         return self._calls.ask(routes.READY, good=(200, 503))
 

@@ -33,7 +33,7 @@ class ReviewClient:
         body = {"reviewer": reviewer, "claim": item.claim, **{name: value for name, value in given.items() if value is not None}}
         return self._calls.ask(routes.REVIEW_LABEL, query={"task": item.task}, body=body, path={"event_id": item.event_id})
 
-    def skip(self, item: review_types.ReviewItem, *, reviewer: str) -> dict[str, Any]:
+    def skip(self, item: review_types.ReviewItem, *, reviewer: str) -> review_types.Skipped:
         """Let somebody else label it."""
         body = {"reviewer": reviewer, "claim": item.claim}
         return self._calls.ask(routes.REVIEW_SKIP, query={"task": item.task}, body=body, path={"event_id": item.event_id})
@@ -42,10 +42,13 @@ class ReviewClient:
         """Return how the review goes."""
         return self._calls.ask(routes.REVIEW_STATS, query={"task": task})
 
-    def export(self, *, task: str | None = None, limit: int | None = None, reviewed: bool | None = None) -> list[dict[str, Any]]:
+    def export(
+        self, *, task: str | None = None, limit: int | None = None, reviewed: bool | None = None, reviewers: bool | None = None
+    ) -> list[dict[str, Any]]:
         """Return events with predictions and annotations, in Label Studio's JSON."""
-        return self._calls.ask(routes.REVIEW_EXPORT, query={"task": task, "limit": limit, "reviewed": reviewed})
+        query = {"task": task, "limit": limit, "reviewed": reviewed, "reviewers": reviewers}
+        return self._calls.ask(routes.REVIEW_EXPORT, query=query)
 
-    def load(self, tasks: Sequence[dict[str, Any]], *, task: str | None = None) -> dict[str, Any]:
+    def load(self, tasks: Sequence[dict[str, Any]], *, task: str | None = None) -> review_types.Imported:
         """Send annotations, in Label Studio's JSON."""
         return self._calls.ask(routes.REVIEW_IMPORT, query={"task": task}, body=tasks)

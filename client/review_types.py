@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from client.types import FieldError
+
 
 class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
-    """That a reviewer has said something of an event; what, is null in the queue, so that opinions are independent."""
+    """What a reviewer has said of an event; the label is None while others are still to have an opinion of their own."""
 
     reviewer: str
     label: str | None
@@ -70,3 +72,19 @@ class ReviewStats(msgspec.Struct, frozen=True, kw_only=True):
     random: RandomSlice
     agreement: Agreement
     reviewers: list[Reviewer]
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the tasks that were sent: labels in Kafka, labels that were there before, tasks without one, and what is wrong."""
+
+    accepted: int
+    known: int
+    skipped: int
+    ids: list[str | None]
+    errors: list[FieldError] = []
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """The event is kept for nobody any more."""
+
+    event_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from client import model_types, review_types, types
+from client import model_types, review_types, service_types, types
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ QUALITY_HISTORY = Route("GET", "/v1/quality/history", types.QualityHistory)
 CONFUSION = Route("GET", "/v1/quality/confusion", types.Confusion)
 CALIBRATION = Route("GET", "/v1/quality/calibration", types.Calibration)
 ALARMS = Route("GET", "/v1/alarms", types.Alarms)
+TASKS = Route("GET", "/v1/tasks", types.Tasks)
 CLASSES = Route("GET", "/v1/classes", types.Classes)
 CLASSIFY = Route("POST", "/v1/classify", types.Classification)
 LIVE = Route("GET", "/v1/live", types.LiveEvent)
@@ -46,13 +47,13 @@ DROP = Route("POST", "/v1/models/{line}/drop", model_types.Command)
 ROLLBACK = Route("POST", "/v1/models/rollback", model_types.Command)
 REVIEW_NEXT = Route("GET", "/v1/review/next", review_types.ReviewNext)
 REVIEW_LABEL = Route("POST", "/v1/review/{event_id}/label", types.Accepted)
-REVIEW_SKIP: Route[dict[str, Any]] = Route("POST", "/v1/review/{event_id}/skip", dict)
+REVIEW_SKIP = Route("POST", "/v1/review/{event_id}/skip", review_types.Skipped)
 REVIEW_STATS = Route("GET", "/v1/review/stats", review_types.ReviewStats)
 REVIEW_EXPORT: Route[list[dict[str, Any]]] = Route("GET", "/v1/review/export", list)
-REVIEW_IMPORT: Route[dict[str, Any]] = Route("POST", "/v1/review/import", dict)
-ME = Route("GET", "/v1/me", types.Me)
-HEALTH = Route("GET", "/healthz", types.Part)
-READY = Route("GET", "/readyz", types.Ready)
+REVIEW_IMPORT = Route("POST", "/v1/review/import", review_types.Imported)
+ME = Route("GET", "/v1/me", service_types.Me)
+HEALTH = Route("GET", "/healthz", service_types.Part)
+READY = Route("GET", "/readyz", service_types.Ready)
 METRICS = Route("GET", "/metrics", str)
 
 ROUTES: tuple[Route[Any], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Route))

@@ -65,6 +65,8 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     oldest: int | None
     newest: int | None
+    complete: bool = True
+    stale_since: int | None = None
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +89,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     truth: str | None
     served: str | None
     score: Score | None
+    marked_wrong: bool = False
     time: int
     history: list[LabelState]
 
@@ -115,7 +118,7 @@ class TrendingItem(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     before: int
-    change: float | None
+    change: int
 
 
 class Trending(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +132,10 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None
     items: list[TrendingItem]
     total: int
-    total_before: int = 0
-    missed: int = 0
+    total_before: int
+    missed: int
     late: int
-    lost: int = 0
+    lost: int
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +227,15 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[Alarm]
 
 
+class Tasks(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that there are, the one that is meant where none is named, and where events and labels can be sent without the API."""
+
+    tasks: list[str]
+    default: str
+    kafka: str
+    topics: dict[str, str]
+
+
 class Classes(msgspec.Struct, frozen=True, kw_only=True):
     """The classes that the serving model knows, sorted; `stale_since` is None while the model log is followed."""
 
@@ -267,29 +279,6 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     ids: list[str | None]
     errors: list[FieldError] = []
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a part is ready (None: not known), and since when, or until when it was."""
-
-    ready: bool | None
-    detail: str
-    since: int | None
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the API can serve, and each part."""
-
-    ready: bool
-    parts: dict[str, Part]
-
-
-class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, and what they may."""
-
-    name: str | None
-    roles: list[str]
-    keys_required: bool
 
 
 class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ export function startStats() {
 
 function queue(waiting) {
   const rows = Object.entries(waiting ?? {}).map(([slice, n]) => [el("span", { title: DRAWN[slice]?.means }, DRAWN[slice]?.name ?? slice), count(n)]);
-  return rows.length ? table([{ name: "waiting, since they are" }, { name: "texts", number: true }], rows, { caption: "The queue" }) : el("p", { class: "quiet" }, "The queue is empty.");
+  return rows.length ? table([{ name: "to draw from, being" }, { name: "texts", number: true }], rows, { caption: "The queue" }) : el("p", { class: "quiet" }, "The queue is empty.");
 }
 
 function scores({ reviewed, random, agreement }) {
