@@ -105,7 +105,7 @@ def _record(scope: Scope, status: int, told: _Told) -> AuditRecord:
         name=caller.name,
         roles=in_order(caller.roles),
         address=caller.address,
-        action=f"{scope['method']} {getattr(scope.get('route'), 'path', '')}",
+        action=f"{scope['method']} {getattr(scope.get('route'), 'path_format', '')}",
         task=_task(scope) if status < 400 else None,
         ids=tuple(name[:MAX_ID] for name in named[:AUDIT_IDS_MAX]),
         items=(told.accepted if told.accepted is not None else 1) if status < 400 else 0,
