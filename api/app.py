@@ -12,6 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from api import alarms, classifying, health, model_quality, models, predictions, problems, reading, statistics, tasks, writing
+from api.access import me
+from api.access.gate import Access
+from api.access.install import install
+from api.access.trail import Trail
 from api.dashboard import routes as dashboard
 from api.live import route as live
 from api.live.hub import Hub
@@ -24,7 +28,9 @@ from api.review import exchange, routes
 from api.review.queue import ReviewQueue
 from api.sent import Sent
 from api.services import Services
+from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
+from schemas.topics import Topic
 from store.alarm_feed import AlarmFeed
 from store.artifacts import ArtifactFolder
 from store.claims import Claims
@@ -41,6 +47,14 @@ WRITERS = 16
 
 _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of text that is classified and never stops being learned from."
 
+_LOOPBACK = ApiSettings()
+
+_PARTS = (
+    *(predictions, reading, statistics, alarms, live, model_quality, models, classifying, writing),
+    *(exchange, routes, tasks, me, health, dashboard),
+)
+"""Whoever has a router."""
+
 
 class _Application(FastAPI):
     """Observed from outside of everything, also of what turns unexpected errors into answers."""
@@ -50,11 +64,12 @@ class _Application(FastAPI):
         return Observed(super().build_middleware_stack(), has.measures)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     """Return the application. Once it serves it follows the model log; else it connects with the first request that needs Kafka or Redis.
 
     Raises:
         RedisUnavailable: if `settings.redis` is no URL of a Redis.
+        KeyFileError: if there is a key file that cannot be used.
     """
     client = connect_redis(settings.redis)
     reader = RedisReader(client, topic_prefix=settings.topic_prefix)
@@ -68,7 +83,10 @@ def create_app(settings: Settings) -> FastAPI:
     alarm_feed = AlarmFeed(settings)
     hub = Hub(recent, reader, measures)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
-    readiness = Readiness(settings, reader, feed)
+    audit = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
+    trail = Trail(lambda records: audit.publish(settings.topic_prefix + Topic.AUDIT, records))
+    access = Access(api, trail)
+    readiness = Readiness(settings, reader, feed, watched=access.watched)
     measures.registry.register(Looked(settings, readiness, feed, reader))
 
     @asynccontextmanager
@@ -77,8 +95,11 @@ def create_app(settings: Settings) -> FastAPI:
         recent.start()
         alarm_feed.start()
         readiness.start()
+        trail.start()
         async with hub.running():
             yield
+        await run_in_threadpool(trail.close)
+        await run_in_threadpool(audit.close)
         await run_in_threadpool(alarm_feed.close)
         await run_in_threadpool(recent.close)
         await run_in_threadpool(readiness.close)
@@ -120,8 +141,8 @@ def create_app(settings: Settings) -> FastAPI:
         writers=CapacityLimiter(WRITERS),
     )
     problems.install(app)
-    reading_parts = (predictions, reading, statistics, alarms, live, model_quality, models)
-    for part in (*reading_parts, classifying, writing, exchange, routes, tasks, health, dashboard):
+    install(app, access)
+    for part in _PARTS:
         app.include_router(part.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI documents exactly this
     return app

@@ -14,6 +14,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.access.guard import needs
 from api.bodies import read_body
 from api.classify_body import TextsToClassify, TextToClassify, parse_texts
 from api.explaining import ExplanationView, explanation_of
@@ -36,7 +37,7 @@ SHORT, SHORT_TO_EXPLAIN = 2000, 200
 _PATIENCE_S = 0.002
 """How long the event loop waits for the model; a label takes a tenth of that."""
 
-router = APIRouter(prefix="/v1", tags=["classify"])
+router = APIRouter(prefix="/v1", tags=["classify"], dependencies=needs("read"))
 
 
 class ResultView(msgspec.Struct, frozen=True, kw_only=True):

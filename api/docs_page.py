@@ -1,5 +1,11 @@
 """The page at /docs: shows the OpenAPI description and tries requests. One file, no CDN, so it works without the internet."""
 
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -19,6 +25,7 @@ PAGE = """<!doctype html>
 </style>
 <h1>Millrace API</h1>
 <p id="about"></p>
+<p><label>API key, if one is needed: <input type="password" id="key" autocomplete="off" size="60"></label></p>
 <p>The description in machine-readable form: <a href="openapi.json">openapi.json</a></p>
 <main></main>
 <h2>Types</h2>
@@ -65,6 +72,8 @@ const show = (path, verb, operation) => {
     url = url.slice(1) + (query.size ? "?" + query : "");
     result.hidden = false;
     try {
+      const key = document.getElementById("key").value.trim();
+      if (key) headers.Authorization = `Bearer ${key}`;
       const options = body ? { method: verb, body: body.value, headers: { ...headers, "Content-Type": "application/json" } } : { headers };
       const answer = await fetch(url, options);
       const text = await answer.text();
@@ -96,3 +105,12 @@ fetch("openapi.json").then((answer) => answer.json()).then((api) => {
 </script>
 </html>
 """
+
+
+def _script_hash(page: str) -> str:
+    """Return the hash by which a Content-Security-Policy lets the page's script run, and no other."""
+    script = re.search("<script>(.*?)</script>", page, flags=re.DOTALL)
+    return "sha256-" + base64.b64encode(hashlib.sha256((script[1] if script else "").encode()).digest()).decode()
+
+
+SCRIPT_HASH = _script_hash(PAGE)

@@ -71,7 +71,6 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "share": (0.1,),
     "since": (_AT,),
     "slide_ms": (10_000,),
-    "stale_since": (None,),
     "source": ("helpdesk",),
     "stale_since": (None,),
     "start": (_AT,),
@@ -152,14 +151,15 @@ PARAMETERS: Mapping[str, Any] = {
 
 _DETAILS: Mapping[int, str] = {
     400: "the body is no JSON in UTF-8: Input data was truncated",
-    401: "no key was sent: send `Authorization: Bearer KEY`",
-    403: "the key may read; this needs write",
+    401: "this needs an API key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`",
+    403: "this needs the role write; the key ann has read",
     404: "no prediction of event 'ticket-1' in task default: it is not there yet, or older than the newest ones that are kept",
     408: "the body was not complete after 60 s; nothing was accepted",
     409: "the learner refused it: r3-a1b2c3 is not watched",
     413: "the body is larger than 8 MiB: send fewer records at once",
     422: "the record is invalid; nothing was accepted",
-    429: "more requests than this key may send in a minute",
+    421: "this service does not answer to the name 'other.example'; MILLRACE_API_HOSTS lists the names, beside localhost",
+    429: "more than 1000 requests a second from key ann, over 10 s; nothing was accepted: try again in 1 s",
     503: "Kafka at 127.0.0.1:9092 does not answer (nothing listens there): start it, or set MILLRACE_KAFKA to the one to use",
 }
 

@@ -10,7 +10,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
 from api import measures
-from api.docs_page import PAGE
+from api.access.browsers import page_policy
+from api.access.guard import needs
+from api.docs_page import PAGE, SCRIPT_HASH
 from api.services import Has, answers, json
 from api.views import PartView, ReadyView
 
@@ -45,7 +47,7 @@ async def readyz(has: Has) -> Response:
     return json(view, status=200 if view.ready else 503)
 
 
-@router.get("/metrics", response_class=Response, responses=_METRICS)
+@router.get("/metrics", response_class=Response, responses=_METRICS, dependencies=needs("read"))
 def metrics(has: Has) -> Response:
     """Return the metrics in Prometheus's text format: `docs/metrics.md` lists them."""
     return Response(has.measures.text(), media_type=measures.CONTENT_TYPE)
@@ -54,4 +56,4 @@ def metrics(has: Has) -> Response:
 @router.get("/docs", include_in_schema=False)
 def docs() -> HTMLResponse:
     """Return the documentation as a page that needs nothing from elsewhere."""
-    return HTMLResponse(PAGE)
+    return HTMLResponse(PAGE, headers={"Content-Security-Policy": page_policy(SCRIPT_HASH)})

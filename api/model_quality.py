@@ -8,10 +8,11 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Response
 
+from api.access.guard import needs
 from api.services import Has, Task, answers, json
 from schemas.records import ModelVersion
 
-router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
 
 
 class CellView(msgspec.Struct, frozen=True, kw_only=True):

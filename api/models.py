@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from api import asked
+from api.access.guard import needs
 from api.bodies import read_body
 from api.ids import new_id
 from api.incoming import Outgoing
@@ -52,7 +53,7 @@ class _LineConvertor(StringConvertor):
 
 
 register_url_convertor("line", _LineConvertor())
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=needs("read", change="admin"))
 
 LineId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="name of a line")]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="wait so many seconds for the learner's answer")]

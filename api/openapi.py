@@ -13,6 +13,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from api import examples
+from api.access.described import describe_access
+from api.access.gate import Access
 from api.services import DESCRIBED, ERRORS, Services, described
 from schemas.json_schema import with_rules
 from schemas.records import DEFAULT_TASK, LATEST_MS, SCHEMA_VERSION, Event, Feedback
@@ -52,6 +54,8 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
             described_ = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             has: Services = app.state.services
             described_.setdefault("components", {}).setdefault("schemas", {}).update(_schemas(has.settings.tasks))
+            access: Access = app.state.access
+            describe_access(described_, keys_required=access.keys_required)
             known: dict[str, type[msgspec.Struct]] = {kind.__name__: kind for kind in DESCRIBED}
             for operation in operations(described_):
                 _complete(operation, known, has.settings.tasks)

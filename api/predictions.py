@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api.access.guard import needs
 from api.services import Has, Services, Task, answers, invalid, json
 from api.views import PredictionsView, prediction_view
 from schemas.records import LATEST_MS, State
@@ -16,7 +17,7 @@ from store.recent.queries import Filter
 from store.recent.rows import Marks, Recent
 from store.recent.words import InvalidSearch, Search, parse_search
 
-router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
 
 Probability = Annotated[float | None, Query(ge=0, le=1)]
 Time = Annotated[int | None, Query(ge=0, le=LATEST_MS)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -46,14 +46,24 @@ class Problem(Exception):
         detail: what happened and what to do.
         errors: the fields that are wrong.
         ids: ids that were given to the records of the request, so that it can be sent again with them; None for a refused one.
+        headers: further headers of the answer.
     """
 
-    def __init__(self, status: HTTPStatus, detail: str, *, errors: Sequence[FieldError] = (), ids: Sequence[str | None] = ()) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        ids: Sequence[str | None] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = list(errors)
         self.ids = list(ids)
+        self.headers = dict(headers or {})
 
 
 def answer(problem: Problem) -> Response:
@@ -64,7 +74,7 @@ def answer(problem: Problem) -> Response:
         title=status.phrase, status=status, detail=problem.detail, errors=problem.errors, ids=problem.ids,
         request_id=by.request_id if by else None,
     )  # fmt: skip
-    headers = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {"Retry-After": "5"} | problem.headers if status is HTTPStatus.SERVICE_UNAVAILABLE else problem.headers
     return Response(msgspec.json.encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 

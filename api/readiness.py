@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 
 from kafka import KafkaConsumer
@@ -24,10 +24,23 @@ NEEDED = ("kafka", "redis")
 
 
 class Readiness:
-    """Knows what is ready. Safe to use from several threads, and from the event loop: it never waits."""
+    """Knows what is ready. Safe to use from several threads, and from the event loop: it never waits.
 
-    def __init__(self, settings: Settings, reader: RedisReader, feed: ModelFeed, *, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        watched: parts that say themselves how they are. Like the jobs they are reported, and do not decide.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reader: RedisReader,
+        feed: ModelFeed,
+        *,
+        watched: Mapping[str, Callable[[], PartView]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings, self._reader, self._feed, self._clock = settings, reader, feed, clock
+        self._watched = watched or {}
         self._consumer: KafkaConsumer | None = None
         self._signs: dict[str, int] = {}
         self._read_since: int | None = None
@@ -60,6 +73,7 @@ class Readiness:
         asked = {name: watch.part() for name, watch in self._watches.items()}
         redis_ready = asked["redis"].ready is True
         parts = asked | {job: self._job(job, redis_ready=redis_ready) for job in JOBS} | {"model_log": self._model_log(asked["kafka"])}
+        parts |= {name: part() for name, part in self._watched.items()}
         return ReadyView(ready=all(parts[name].ready for name in NEEDED), parts=parts)
 
     def last_seen(self) -> dict[str, int]:

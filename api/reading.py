@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.access.guard import needs
 from api.explaining import ExplanationView, explanation_of_prediction
 from api.problems import Problem
 from api.services import Has, Task, answers, json
@@ -23,7 +24,7 @@ from api.views import (
 )
 from store.keys import Granularity
 
-router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
 
 EventId = Annotated[str, Path(min_length=1, max_length=256)]
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.access.guard import needs
 from api.services import Has, Task, answers, json
 from api.statistics_views import ScoreHistoryView, TrendingView, score_history_view, trending_view
 from schemas.trending import NameKind
 from store.keys import Granularity
 
-router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
 
 
 @router.get("/trending", responses=answers(TrendingView, 422, 503))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 from fastapi import APIRouter, Response
 
+from api.access.guard import needs
 from api.services import Has, answers, default_task, json
 from schemas.topics import Topic
 
-router = APIRouter(prefix="/v1", tags=["read"])
+router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
 
 
 class TasksView(msgspec.Struct, frozen=True, kw_only=True):

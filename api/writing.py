@@ -10,6 +10,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from api import incoming
+from api.access.guard import needs
+from api.access.limits import spend
 from api.bodies import read_body
 from api.idempotency import REPLAYED, IdempotencyKey, note_sent, was_sent
 from api.ids import MakeId, derived_ids, new_ids
@@ -22,7 +24,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from store.connect import KafkaUnavailable
 
-router = APIRouter(prefix="/v1", tags=["write"])
+router = APIRouter(prefix="/v1", tags=["write"], dependencies=needs("write"))
 
 Parse = Callable[[bytes, Settings, MakeId], Incoming]
 
@@ -43,7 +45,8 @@ async def events(request: Request, has: Has, key: IdempotencyKey) -> Response:
     Of a list those that are right are accepted: all (202), some (207, `errors` says what is wrong with the others) or none (422). After an
     answer 413 or 503 some may be in Kafka: sending them again with their ids, or with the same Idempotency-Key, is harmless.
     """
-    return await to_thread.run_sync(_send, has, Topic.EVENTS, incoming.events, await read_body(request), key, limiter=has.writers)
+    body = await read_body(request)
+    return await to_thread.run_sync(_send, request, has, Topic.EVENTS, incoming.events, body, key, limiter=has.writers)
 
 
 @router.post("/feedback", status_code=202, responses=_ANSWERS, openapi_extra=_body("NewFeedback"))
@@ -56,11 +59,13 @@ async def feedback(request: Request, has: Has, key: IdempotencyKey) -> Response:
     A label with `text` is self-contained: it needs no event, and is learned at once.
     What becomes of a label is told by `GET /v1/labels/{event_id}`. Sending one again counts as a duplicate.
     """
-    return await to_thread.run_sync(_send, has, Topic.FEEDBACK, incoming.feedback, await read_body(request), key, limiter=has.writers)
+    body = await read_body(request)
+    return await to_thread.run_sync(_send, request, has, Topic.FEEDBACK, incoming.feedback, body, key, limiter=has.writers)
 
 
-def _send(has: Services, topic: Topic, parse: Parse, body: bytes, key: str | None) -> Response:
+def _send(request: Request, has: Services, topic: Topic, parse: Parse, body: bytes, key: str | None) -> Response:
     found = parse(body, has.settings, new_ids if key is None else derived_ids(key, topic))
+    spend(request, len(found.records))
     if key is not None and was_sent(has.sent_keys, topic, key, body):
         return _answer(found, replayed=True)
     _publish(has, topic, found)

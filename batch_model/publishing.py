@@ -14,7 +14,7 @@ from batch_model.mlflow_client import registry_place
 from batch_model.outcome import Outcome
 from batch_model.registry import Registry
 from batch_model.report import page
-from store.connect import without_password
+from schemas.redis_address import without_password
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from batch_model.mlflow_client import Place, connect
 from batch_model.outcome import Outcome
 from batch_model.run_content import metrics_of, parameters_of, tags_of, write_files
 from schemas.manifest import Manifest
-from store.connect import without_password
+from schemas.redis_address import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

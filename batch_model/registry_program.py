@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 from batch_model.folder import refresh_root
 from batch_model.mlflow_client import QUIET, Place, registry_place
 from batch_model.registry import Registry
+from schemas.redis_address import without_password
 from schemas.refresh_settings import read_refresh_settings
 from schemas.settings import SettingsError, read_settings
 from schemas.topics import Topic
-from store.connect import without_password
 from store.model_history import ModelHistory
 from store.model_log import ModelLogReader
 

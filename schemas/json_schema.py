@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.audit import AuditRecord
 from schemas.log import AnyLogEntry, Command
 from schemas.metrics import metrics_page
 from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
@@ -35,6 +36,7 @@ TOPIC_RECORDS: dict[Topic, Any] = {
     Topic.TRENDING: Trending,
     Topic.ALARMS: Alarm,
     Topic.DEAD_LETTERS: DeadLetter,
+    Topic.AUDIT: AuditRecord,
 }
 """What a topic holds: a record, or a union of them."""
 

@@ -30,6 +30,10 @@ Role = Literal["shadow", "split", "former"]
 """Of a line that is watched: one that does not serve yet, one that serves a share of the events, the one that served before."""
 
 
+KeyRole = Literal["read", "write", "review", "admin"]
+"""What a key of the API may do. `write` and `review` may also read, `admin` may do everything."""
+
+
 class Reason(StrEnum):
     """Why a record was refused, so that there is a dead letter."""
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.api_settings import API_PREFIX, ApiSettings
+from schemas.kafka_login import LOGIN_PREFIX, KafkaLogin
 from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings
 from schemas.settings import PREFIX, Settings
 from schemas.topics import Topic, TopicSpec, topic_specs
@@ -27,6 +29,7 @@ TOPIC_KEYS: dict[Topic, str] = {
     Topic.TRENDING: "`task/kind`",
     Topic.ALARMS: "`task`",
     Topic.DEAD_LETTERS: "`partition:offset` of the record that was refused",
+    Topic.AUDIT: "name of the API key, empty without one",
 }
 """What the Kafka key of a record is made of."""
 
@@ -75,6 +78,19 @@ def settings_page() -> str:
             "",
             *_settings_table(Settings, PREFIX),
             "",
+            "## Logging in to Kafka",
+            "",
+            "For a Kafka that asks for it ([access.md](access.md)). They become part of `MILLRACE_KAFKA` when the settings are read,",
+            "without the password.",
+            "",
+            *_settings_table(KafkaLogin, LOGIN_PREFIX),
+            "",
+            "## The API",
+            "",
+            "Read by `python -m api` and `millrace up` ([access.md](access.md)).",
+            "",
+            *_settings_table(ApiSettings, API_PREFIX),
+            "",
             "## The refresh",
             "",
             "Read when a refresh starts ([refresh.md](refresh.md)); its flags go before them.",
@@ -106,7 +122,7 @@ def setting_meanings(kind: type[msgspec.Struct] = Settings) -> dict[str, str]:
     """Return what the docstring of a struct of settings says of each field.
 
     >>> setting_meanings()["kafka"]
-    'bootstrap servers, `host:port,…`.'
+    'bootstrap servers, `host:port,…`; with a login, see the variables `MILLRACE_KAFKA_…` below.'
     """
     attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", attributes, flags=re.MULTILINE)
@@ -127,7 +143,7 @@ def describe(schema: Mapping[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"] if value is not None)
+        return " or ".join(f"`{value}`" if value else "empty" for value in schema["enum"] if value is not None)
     if "const" in schema:
         return f"`{schema['const']}`"
     return _basic(schema)

@@ -7,7 +7,10 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from schemas.kafka_address import KafkaAddressError
+from schemas.kafka_login import with_login
 from schemas.records import DEFAULT_TASK, TaskName
+from schemas.redis_address import without_password
 
 PREFIX = "MILLRACE_"
 
@@ -25,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What jobs, API and tools need to know. Every field is the environment variable MILLRACE_<NAME IN CAPITALS>.
 
     Attributes:
-        kafka: bootstrap servers, `host:port,…`.
+        kafka: bootstrap servers, `host:port,…`; with a login, see the variables `MILLRACE_KAFKA_…` below.
         redis: URL of the Redis database.
         artifacts: folder of the snapshots.
         application: names this installation in the logs.
@@ -127,6 +130,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shutdown_timeout_s: Positive = 120
     drill_folder: str = ""
 
+    def __repr__(self) -> str:
+        """Show it without the password that the URL of a Redis may hold."""
+        fields = {**msgspec.structs.asdict(self), "redis": without_password(self.redis)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
     @property
     def trending_slide_ms(self) -> int:
         """How long a slide of the trending names is, in milliseconds."""
@@ -157,7 +165,19 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     schemas.settings.SettingsError: MILLRACE_QUALITY_WINDOW='0': Expected `int` >= 1
     MILLRACE_TASKS='A': Expected `str` matching regex '^[a-z0-9][a-z0-9_-]{0,62}\Z' - at `$[0]`
     """
-    return read_prefixed(environment, Settings, PREFIX)
+    problems: list[str] = []
+    settings, kafka = Settings(), ""
+    try:
+        settings = read_prefixed(environment, Settings, PREFIX)
+    except SettingsError as error:
+        problems += str(error).splitlines()
+    try:
+        kafka = with_login(environment.get(f"{PREFIX}KAFKA", settings.kafka), environment)
+    except KafkaAddressError as error:
+        problems += [f"{PREFIX}KAFKA: {problem}" for problem in str(error).splitlines()]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return msgspec.structs.replace(settings, kafka=kafka)
 
 
 def read_prefixed(environment: Mapping[str, str], kind: type[S], prefix: str) -> S:
@@ -182,7 +202,9 @@ def read_prefixed(environment: Mapping[str, str], kind: type[S], prefix: str) ->
 
 
 def _convert(text: str, field: msgspec.structs.FieldInfo) -> object:
-    raw: object = [part.strip() for part in text.split(",")] if isinstance(field.default, tuple) else text
+    raw: object = text
+    if isinstance(field.default, tuple):
+        raw = [part.strip() for part in text.split(",")] if text.strip() else []
     return msgspec.convert(raw, field.type, strict=False)
 
 

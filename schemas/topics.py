@@ -30,6 +30,7 @@ class Topic(StrEnum):
     TRENDING = "trending"
     ALARMS = "alarms"
     DEAD_LETTERS = "dead-letters"
+    AUDIT = "audit"
 
 
 FROM_OUTSIDE = (Topic.EVENTS, Topic.FEEDBACK, Topic.MODEL_COMMANDS)
@@ -54,6 +55,7 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
     # when its records are deleted (at once, if it says 1970), and a wrong one would have the broker refuse them.
     stamped = {"message.timestamp.type": "LogAppendTime"}
     week = {"retention.ms": str(7 * _DAY_MS)}
+    long = {"retention.ms": str(400 * _DAY_MS)}
     month = {"retention.ms": str(30 * _DAY_MS)}
     compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": str(3600 * 1000)}
     for_ever = {"retention.ms": "-1", "retention.bytes": "-1"}
@@ -70,6 +72,7 @@ def topic_specs(*, partitions: int) -> list[TopicSpec]:
         TopicSpec(topic=Topic.TRENDING, partitions=1, config=compacted),
         TopicSpec(topic=Topic.ALARMS, partitions=1, config=for_ever),
         TopicSpec(topic=Topic.DEAD_LETTERS, partitions=1, config=month | stamped),
+        TopicSpec(topic=Topic.AUDIT, partitions=1, config=long | stamped),
     ]
     # Also on a broker whose own limit is lower: one long text must not stop a job.
     return [msgspec.structs.replace(spec, config={**spec.config, "max.message.bytes": str(MAX_RECORD_BYTES)}) for spec in specs]

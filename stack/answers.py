@@ -22,6 +22,7 @@ from kafka import KafkaConsumer, TopicPartition
 from schemas.settings import Settings, read_settings
 from schemas.topics import Topic
 from store.committed import offsets_at, read_committed
+from store.kafka_login import client_options
 from store.programs import dying_with_parent
 from store.rewind import Place, Rewind, classified, decided
 
@@ -68,7 +69,7 @@ def _committed_offsets(settings: Settings, job: str, topic: Topic) -> dict[int, 
     """Return for each partition the offset up to which the job's newest checkpoint has read; 0 for one that it has not read."""
     name = settings.topic_prefix + topic
     options = {"group_id": f"{settings.topic_prefix}millrace-{job}", "enable_auto_commit": False, "bootstrap_timeout_ms": _TIMEOUT_MS}
-    with closing(KafkaConsumer(bootstrap_servers=settings.kafka.split(","), metrics_enabled=False, **options)) as consumer:
+    with closing(KafkaConsumer(**client_options(settings.kafka), metrics_enabled=False, **options)) as consumer:
         partitions = consumer.partitions_for_topic(name) or ()
         return {number: consumer.committed(TopicPartition(name, number)) or 0 for number in partitions}
 

@@ -20,6 +20,7 @@ from stack import (
     evaluate,
     import_labels,
     job_command,
+    keys_command,
     model_files,
     models_command,
     refresh_command,
@@ -32,7 +33,7 @@ from stack.folders import DataFolder, default_data_dir
 from stack.jobs import JOBS
 from stack.ports import NAMES
 from stack.process import tail_lines
-from stack.status_view import print_status
+from stack.status_view import print_status, shown
 
 INTERRUPTED = 130
 _FOLLOW_S = 0.3
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_parser(commands)
     dead_letters.add_parser(commands)
     models_command.add_parser(commands)
+    keys_command.add_parser(commands)
     return parser
 
 
@@ -141,7 +143,7 @@ def _down(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     state = Stack(args.data_dir).state()
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(state), indent=1).decode())
+        print(msgspec.json.format(msgspec.json.encode(shown(state)), indent=1).decode())
     else:
         print_status(state)
     return 0 if state.healthy() else 1

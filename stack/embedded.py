@@ -81,7 +81,7 @@ class Stack:
         self.refuse_if_running()
         plan = make_plan(self._wish)
         ensure_jars(progress)
-        write_atomically(self.folder.plan, msgspec.json.format(msgspec.json.encode(plan), indent=1))
+        write_atomically(self.folder.plan, msgspec.json.format(msgspec.json.encode(plan), indent=1), private=True)
         self._spawn()
         try:
             self._await_healthy(progress, timeout_s)

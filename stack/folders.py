@@ -81,10 +81,11 @@ class DataFolder:
             ) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file's content: readers see the old bytes or the new ones, also after a crash."""
+def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Replace the file's content: readers see the old bytes or the new ones, also after a crash; only its owner, if it is private."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o666)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

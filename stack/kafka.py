@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
+import ssl
 import struct
 import subprocess
 import uuid
 from pathlib import Path
 
+from schemas.kafka_address import KafkaAddressError, parse_kafka
 from schemas.topics import MAX_RECORD_BYTES
 from stack.errors import PartFailed
 from stack.jars import broker_classpath, ensure_jars
@@ -16,6 +19,7 @@ from stack.java import COMPILE_LATE, COMPILE_QUICKLY, packaged_java_home
 from stack.log4j import log_properties
 from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
+from store.kafka_login import LoginError, tls_context
 
 HEAP_MIB = 512
 _PROBE_TIMEOUT_S = 1.0
@@ -107,21 +111,36 @@ def _format(java: list[str], folder: Path) -> None:
         raise PartFailed(f"The broker's storage in {folder} could not be formatted: {(result.stderr + result.stdout).strip()[-500:]}")
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether a Kafka broker answers there: asks for the versions of its protocol."""
+def answers(host: str, port: int, tls: ssl.SSLContext | None = None) -> bool:
+    """Whether a Kafka broker answers there: asks for the versions of its protocol, which needs no login."""
     try:
-        with socket.create_connection((host, port), timeout=_PROBE_TIMEOUT_S) as connection:
+        with contextlib.ExitStack() as opened:
+            plain = opened.enter_context(socket.create_connection((host, port), timeout=_PROBE_TIMEOUT_S))
+            connection = opened.enter_context(tls.wrap_socket(plain, server_hostname=host)) if tls else plain
             connection.sendall(struct.pack(">i", len(_API_VERSIONS)) + _API_VERSIONS)
-            head = connection.recv(10, socket.MSG_WAITALL)
+            head = _received(connection, 10)
     except OSError:
         return False
     return len(head) == 10 and struct.unpack(">iih", head)[1:] == (1, 0)
 
 
-def reachable(bootstrap: str) -> bool:
-    """Whether at least one broker of a bootstrap list (`host:port,…`) answers."""
-    for server in bootstrap.split(","):
+def _received(connection: socket.socket, size: int) -> bytes:
+    """Return so many bytes, or what came before the end."""
+    data = b""
+    while len(data) < size and (more := connection.recv(size - len(data))):
+        data += more
+    return data
+
+
+def reachable(kafka: str) -> bool:
+    """Whether at least one broker of a Kafka (`host:port,…`, or an address with a login) answers; whether it lets us in is not asked."""
+    try:
+        address = parse_kafka(kafka)
+        tls = tls_context(address) if address.uses_tls else None
+    except (KafkaAddressError, LoginError):
+        return False
+    for server in address.servers.split(","):
         host, _, port = server.strip().rpartition(":")
-        if host and port.isdigit() and answers(host.strip("[]"), int(port)):
+        if host and port.isdigit() and answers(host.strip("[]"), int(port), tls):
             return True
     return False

@@ -12,10 +12,12 @@ from typing import Any, Self
 from kafka import KafkaProducer
 from kafka.errors import BrokerResponseError, KafkaError, KafkaTimeoutError
 
+from schemas.kafka_address import servers_of
 from schemas.parsing import encode
 from schemas.records import Event, Feedback
 from stack.sent_ledger import RefusedLine, SentLedger, SentLine
 from store.connect import kafka_unavailable
+from store.kafka_login import client_options
 
 OUTAGE_S = 30 * 60
 """A broker may be away for so long; then what it did not take counts as refused."""
@@ -95,7 +97,7 @@ class Outbox:
             except KafkaError as error:
                 passing = isinstance(error, (KafkaTimeoutError, BrokerResponseError)) and error.retriable
                 if not passing or time.monotonic() > deadline:
-                    raise DeliveryError(f"Kafka at {self._kafka} did not take the events: {error}") from error
+                    raise DeliveryError(f"Kafka at {servers_of(self._kafka)} did not take the events: {error}") from error
                 self._stop.wait(_LOOK_S)
         return None
 
@@ -170,7 +172,7 @@ def open_producer(kafka: str, *, at_full_speed: bool) -> KafkaProducer:
     """
     try:
         return KafkaProducer(
-            bootstrap_servers=kafka.split(","),
+            **client_options(kafka),
             # Said, though it is the default: refused with settings that would break it, and with it order and "once".
             enable_idempotence=True,
             delivery_timeout_ms=OUTAGE_S * 1000,

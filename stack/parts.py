@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from schemas.kafka_address import servers_of
+from schemas.redis_address import without_password
 from stack import kafka, redis
 from stack.flink import SLOTS, flink_part_pair, link_client
 from stack.flink_configuration import FlinkPorts
@@ -21,7 +25,6 @@ from stack.ports import LOOPBACK
 from stack.process import Part
 from stack.refresh_command import missing_packages
 from stack.state import Condition, PartState
-from store.connect import without_password
 
 _LOOK_S = 5.0
 
@@ -138,7 +141,7 @@ class Parts:
         plan, folder, ports = self._plan, self._plan.folder, self._plan.ports
         servers = plan.kafka
         if servers:
-            self.keepers["kafka"] = ExternalKeeper("kafka", servers, lambda: kafka.reachable(servers), now)
+            self.keepers["kafka"] = ExternalKeeper("kafka", servers_of(servers), lambda: kafka.reachable(servers), now)
         else:
             java, log = Path(plan.java_home), folder.log("kafka")
             part = kafka.broker_part(folder.kafka, ports["kafka"], ports["kafka_controller"], log=log, java_home=java, jars=self._jars)
@@ -149,11 +152,11 @@ class Parts:
 def api_part(plan: StackPlan) -> Part:
     """Return the API, not started."""
     port, log = plan.ports["api"], plan.folder.log("api")
-    command = [sys.executable, "-m", "api", "--host", LOOPBACK, "--port", str(port), "--log-file", str(log)]
-    variables = {**plan.settings, **_python_environment()}
+    command = [sys.executable, "-m", "api", "--port", str(port), "--log-file", str(log)]
+    variables = {**plan.settings, **plan.api, **_python_environment()}
+    url = plan.api_url
     return Part(
-        "api", lambda: command, lambda: _alive(port), log, port, out=log.with_suffix(".out"), url=f"http://{LOOPBACK}:{port}",
-        environment=variables,
+        "api", lambda: command, lambda: _alive(url), log, port, out=log.with_suffix(".out"), url=url, environment=variables
     )  # fmt: skip
 
 
@@ -161,8 +164,9 @@ def refresh_part(plan: StackPlan) -> Part:
     """Return the refresh worker, not started."""
     port, log = plan.ports["refresh"], plan.folder.log("refresh")
     command = [sys.executable, "-m", "batch_model.worker", "--port", str(port)]
+    url = f"http://{LOOPBACK}:{port}"
     variables = {**plan.settings, **(plan.refresh or {}), **_python_environment()}
-    return Part("refresh", lambda: command, lambda: _alive(port), log, port, url=f"http://{LOOPBACK}:{port}/metrics", environment=variables)
+    return Part("refresh", lambda: command, lambda: _alive(url), log, port, url=f"{url}/metrics", environment=variables)
 
 
 def worker_note(plan: StackPlan) -> str | None:
@@ -179,10 +183,17 @@ def _python_environment() -> dict[str, str]:
     return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
 
 
-def _alive(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+def _alive(url: str) -> bool:
+    parts = urlsplit(url)
+    host, port = parts.hostname or LOOPBACK, parts.port
+    if parts.scheme == "https":
+        # It is our own process, asked whether it lives, and told nothing: its certificate need not name the loopback.
+        unchecked = ssl._create_unverified_context()  # noqa: S323, SLF001 - as said above; the standard library has no public way
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, port, timeout=2, context=unchecked)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={"Host": "localhost"})
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False

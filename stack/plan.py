@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from api.access.start import troubles
 from online_model.models import problems_of
 from online_model.specification import OWN
+from schemas.api_settings import ApiSettings, api_environment, read_api_settings
 from schemas.refresh_settings import read_refresh_settings, refresh_environment
 from schemas.settings import PREFIX, Settings, SettingsError, as_environment, read_settings
 from schemas.worker_settings import read_worker_settings, worker_environment
-from stack import kafka, redis
+from stack import kafka
 from stack.errors import ConfigurationErrors, StackError
-from stack.flink_rest import FlinkRest
 from stack.folders import DataFolder, default_data_dir
 from stack.java import find_java_home
 from stack.jobs import JOBS
+from stack.outside import named_kafka, unreachable
 from stack.ports import LOOPBACK, NAMES, choose_ports
-from store.connect import without_password
 
 T = TypeVar("T")
+_API_FILES = ("keys", "tls_certificate", "tls_key")
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - what is compared with them was chosen by the user
 _OURS = {
     "kafka": ("kafka", "kafka_controller"),
     "redis": ("redis",),
@@ -67,7 +70,7 @@ class Wish:
 class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A checked wish, as the supervisor reads it from `run/plan.json`; addresses that are None are of parts it starts.
 
-    `refresh` is the environment of the refresh worker, None if there is nothing for it to do.
+    `api` is the environment of the API alone; `refresh` that of the refresh worker, None if there is nothing for it to do.
     """
 
     data_dir: str
@@ -79,6 +82,19 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     flink: str | None
     jobs: tuple[str, ...]
     refresh: dict[str, str] | None = None
+    api: dict[str, str] = {}
+
+    def read_api_settings(self) -> ApiSettings:
+        """The settings of the API alone."""
+        return read_api_settings(self.api)
+
+    @property
+    def api_url(self) -> str:
+        """Where the API is asked from this machine."""
+        settings = self.read_api_settings()
+        host = LOOPBACK if settings.host in _EVERYWHERE else settings.host
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if settings.tls_certificate else 'http'}://{shown}:{self.ports['api']}"
 
     def read_settings(self) -> Settings:
         """The settings for jobs, API and tools."""
@@ -115,13 +131,15 @@ def make_plan(wish: Wish) -> StackPlan:
     folder = wish.folder
     _collect(problems, folder.create)
     java_home = _collect(problems, lambda: find_java_home(wish.java, wish.environment))
+    wish = replace(wish, kafka=named_kafka(wish.kafka, wish.environment, problems))
     external = {"kafka": wish.kafka, "redis": wish.redis, "flink": wish.flink}
-    problems += _unreachable(wish)
+    problems += unreachable(wish.kafka, wish.redis, wish.flink)
     # Also when another setting is wrong, and a model is not read: all that is wrong is said at once.
     problems += problems_of(str(wish.settings.get("model") or wish.environment.get(f"{PREFIX}MODEL") or OWN))
     problems += [f"There is no job {job!r}: choose from {', '.join(JOBS)}." for job in wish.jobs if job not in JOBS]
     problems += [f"There is no port {name!r}: choose from {', '.join(NAMES)}." for name in wish.ports if name not in NAMES]
     refresh = _refresh(wish, problems)
+    api = _api(wish, problems)
     needed = {"api", *(name for part, names in _OURS.items() if not external[part] for name in names), *(["refresh"] if refresh else [])}
     ports: dict[str, int] = {}
     if not problems:
@@ -129,10 +147,10 @@ def make_plan(wish: Wish) -> StackPlan:
         problems += taken
     settings = _settings(wish, folder, ports, problems)
     if problems or java_home is None or settings is None:
-        raise ConfigurationErrors(problems)
+        raise ConfigurationErrors(list(dict.fromkeys(problems)))
     return StackPlan(
         data_dir=str(folder.root), settings=as_environment(settings), ports=ports, java_home=str(java_home), jobs=wish.jobs,
-        kafka=wish.kafka, redis=wish.redis, flink=wish.flink, refresh=refresh,
+        kafka=wish.kafka, redis=wish.redis, flink=wish.flink, refresh=refresh, api=api,
     )  # fmt: skip
 
 
@@ -160,6 +178,19 @@ def _settings(wish: Wish, folder: DataFolder, ports: Mapping[str, int], problems
         return None
 
 
+def _api(wish: Wish, problems: list[str]) -> dict[str, str]:
+    """Return the environment of the API; its files are named absolutely, since it runs elsewhere."""
+    try:
+        settings = read_api_settings(wish.environment)
+    except SettingsError as error:
+        problems.extend(str(error).splitlines())
+        return {}
+    files = {name: str(Path(value).absolute()) for name in _API_FILES if (value := getattr(settings, name))}
+    settings = msgspec.structs.replace(settings, **files)
+    problems.extend(troubles(settings))
+    return api_environment(settings)
+
+
 def _refresh(wish: Wish, problems: list[str]) -> dict[str, str] | None:
     """Return the environment of the refresh worker, None if no trigger is set, and nothing that may become stale."""
     found: dict[str, str] = {}
@@ -173,18 +204,6 @@ def _refresh(wish: Wish, problems: list[str]) -> dict[str, str] | None:
         problems.extend(str(error).splitlines())
         return None
     return {**found, **worker_environment(worker)} if worker.has_work else None
-
-
-def _unreachable(wish: Wish) -> list[str]:
-    problems = []
-    advice = "Start it, correct {option}, or leave {option} out to have one started here."
-    if wish.kafka and not kafka.reachable(wish.kafka):
-        problems.append(f"Kafka at {wish.kafka} does not answer. {advice.format(option='--kafka')}")
-    if wish.redis and not redis.answers(wish.redis):
-        problems.append(f"Redis at {without_password(wish.redis)} does not answer. {advice.format(option='--redis')}")
-    if wish.flink and not FlinkRest(wish.flink).answers():
-        problems.append(f"Flink's JobManager at {wish.flink} does not answer. {advice.format(option='--flink')}")
-    return problems
 
 
 def _collect(problems: list[str], check: Callable[[], T]) -> T | None:

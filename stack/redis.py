@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from stack.errors import StackError
 from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
+from store.redis_login import url_and_options
 
 
 def find_server() -> Path:
@@ -64,7 +65,8 @@ def start_redis(folder: Path, port: int | None = None) -> Part:
 def answers(url: str) -> bool:
     """Whether a Redis server answers there and has loaded its data."""
     try:
-        with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        address, options = url_and_options(url)
+        with Redis.from_url(address, **options, socket_timeout=1, socket_connect_timeout=1) as client:
             return bool(client.ping())
     except (RedisError, ValueError):
         return False

@@ -162,5 +162,5 @@ class StateFile:
         if data != self._last:
             # A full disk must not end the supervisor: the next change, or the next look, tries again.
             with contextlib.suppress(OSError):
-                write_atomically(self._path, msgspec.json.format(data, indent=1))
+                write_atomically(self._path, msgspec.json.format(data, indent=1), private=True)
                 self._last = data

@@ -5,8 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
+from schemas.kafka_address import servers_of
+from schemas.redis_address import without_password
+from schemas.settings import PREFIX
 from stack.state import Condition, StackState, missing_output
-from store.connect import without_password
+
+
+def shown(state: StackState) -> StackState:
+    """Return the state without the password that the URL of a Redis may hold: what is printed is copied into mails and issues."""
+    addresses = msgspec.structs.replace(state.addresses, redis=without_password(state.addresses.redis))
+    settings = {name: without_password(value) if name == f"{PREFIX}REDIS" else value for name, value in state.settings.items()}
+    return msgspec.structs.replace(state, addresses=addresses, settings=settings)
 
 
 def status_lines(state: StackState, *, now: float) -> list[str]:
@@ -29,7 +40,7 @@ def status_lines(state: StackState, *, now: float) -> list[str]:
     errors += [f"job {job.job}: {missing_output(job)}" for job in state.jobs if job.unanswered]
     errors += [f"job {job.job}: passed over {refused}" for job in state.jobs for refused in job.refused_states]
     addresses = [
-        f"Kafka {state.addresses.kafka}   Redis {without_password(state.addresses.redis)}",
+        f"Kafka {servers_of(state.addresses.kafka)}   Redis {without_password(state.addresses.redis)}",
         f"API {state.addresses.api}   API docs {state.addresses.api}/docs",
         *(["metrics  " + "   ".join(f"{part} {url}" for part, url in state.addresses.metrics.items())] if state.addresses.metrics else []),
     ]

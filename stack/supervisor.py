@@ -31,7 +31,6 @@ from stack.lock import FolderLock
 from stack.mailbox import JobRequest, reply, take
 from stack.parts import Parts, worker_note
 from stack.plan import StackPlan, metrics_urls
-from stack.ports import LOOPBACK
 from stack.resume import INHERIT_MS
 from stack.state import Addresses, Condition, Phase, StackState, StateFile
 from stack.submission import SubmissionClient
@@ -64,7 +63,7 @@ class Supervisor:
             kafka=self._settings.kafka,
             redis=self._settings.redis,
             flink_rest=plan.flink_rest,
-            api=f"http://{LOOPBACK}:{plan.ports['api']}",
+            api=plan.api_url,
             metrics=metrics_urls(plan),
         )
         self._state = StackState(

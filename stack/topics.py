@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic, topic_specs
 from store.committed import begin_offsets
 from store.connect import KafkaUnavailable
+from store.kafka_login import client_options
 
 TIMEOUT_MS = 10_000
 _LOOK_S = 10.0
@@ -21,7 +22,7 @@ _LOOK_S = 10.0
 
 @contextlib.contextmanager
 def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
-    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=TIMEOUT_MS, request_timeout_ms=TIMEOUT_MS)
+    admin = KafkaAdminClient(**client_options(settings.kafka), bootstrap_timeout_ms=TIMEOUT_MS, request_timeout_ms=TIMEOUT_MS)
     try:
         yield admin
     finally:
@@ -56,7 +57,7 @@ def holds_records(settings: Settings, topic: Topic) -> bool:
     """
     name = settings.topic_prefix + topic
     consumer = KafkaConsumer(
-        bootstrap_servers=settings.kafka.split(","),
+        **client_options(settings.kafka),
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

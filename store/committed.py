@@ -11,6 +11,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
 from store.connect import KafkaUnavailable, kafka_unavailable
+from store.kafka_login import client_options
 
 POLL_MS = 1000
 STALLED_POLLS = 30
@@ -29,7 +30,7 @@ def open_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaCons
     """
     try:
         return KafkaConsumer(
-            bootstrap_servers=kafka.split(","),
+            **client_options(kafka),
             bootstrap_timeout_ms=10_000,
             # A broker that comes back is to be found at once.
             reconnect_backoff_max_ms=1_000,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import redis
 from kafka import KafkaConsumer, KafkaProducer
@@ -14,7 +13,11 @@ from kafka.net.compat import KafkaNetClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from schemas.kafka_address import servers_of
+from schemas.redis_address import without_password
 from schemas.topics import MAX_RECORD_BYTES
+from store.kafka_login import client_options
+from store.redis_login import url_and_options
 
 REDIS_CONNECT_S = 2.0
 REDIS_ANSWER_S = 10.0
@@ -42,8 +45,10 @@ def connect_redis(url: str) -> redis.Redis:
         RedisUnavailable: if the URL is none that redis-py understands.
     """
     try:
+        address, options = url_and_options(url)
         pool = redis.ConnectionPool.from_url(
-            url,
+            address,
+            **options,
             socket_connect_timeout=REDIS_CONNECT_S,
             socket_timeout=REDIS_ANSWER_S,
             socket_keepalive=True,
@@ -84,19 +89,6 @@ def redis_unavailable(client: redis.Redis, error: Exception) -> RedisUnavailable
             f"Redis at {address} refuses a command ({reason[:300]}): check its log, its memory limit and MILLRACE_REDIS"
         )
     return RedisUnavailable(f"Redis at {address} does not answer ({error}): start it, or set MILLRACE_REDIS to the one to use")
-
-
-def without_password(url: str) -> str:
-    """Return the URL fit for a message.
-
-    >>> without_password("redis://me:secret@host:1/0")
-    'redis://me:***@host:1/0'
-    """
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:***@{host}"))
 
 
 def connect_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaConsumer:
@@ -147,7 +139,7 @@ def _connect(kind: Callable[..., _C], kafka: str, options: dict[str, object]) ->
 
     common = {"bootstrap_timeout_ms": KAFKA_CONNECT_MS, "allow_auto_create_topics": False, "metrics_enabled": False}
     try:
-        return kind(bootstrap_servers=kafka.split(","), kafka_client=network, **common, **options)
+        return kind(**client_options(kafka), kafka_client=network, **common, **options)
     except (KafkaError, OSError, ValueError) as error:
         for client in made:
             client.close()
@@ -156,7 +148,7 @@ def _connect(kind: Callable[..., _C], kafka: str, options: dict[str, object]) ->
 
 def kafka_listens(kafka: str) -> bool:
     """Say whether one of the bootstrap servers accepts connections."""
-    for server in kafka.split(","):
+    for server in servers_of(kafka).split(","):
         host, _, port = server.strip().rpartition(":")
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=KAFKA_PROBE_S):
@@ -169,4 +161,12 @@ def kafka_listens(kafka: str) -> bool:
 def kafka_unavailable(kafka: str, error: Exception | str) -> KafkaUnavailable:
     """Return what to raise when talking to the broker failed with `error`."""
     detail = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return KafkaUnavailable(f"Kafka at {kafka} does not answer ({detail}): start it, or set MILLRACE_KAFKA to the one to use")
+    servers = servers_of(kafka)
+    if servers == kafka or isinstance(error, str):
+        asked = "" if isinstance(error, str) else "; if it asks for TLS or a login, see the variables MILLRACE_KAFKA_…"
+        return KafkaUnavailable(f"Kafka at {servers} does not answer ({detail}): start it, or set MILLRACE_KAFKA to the one to use{asked}")
+    # kafka-python 3.0.12 does not say whether it was refused: it tries again until its time is over.
+    return KafkaUnavailable(
+        f"Kafka at {servers} does not answer, or does not let us in ({detail}): check the login and the certificates (MILLRACE_KAFKA_…), "
+        "the broker's log says which"
+    )

@@ -10,6 +10,7 @@ from pyflink.table import StreamTableEnvironment, Table
 from schemas.settings import Settings
 from schemas.topics import MAX_RECORD_BYTES, Topic
 from schemas.traceparent import TRACEPARENT
+from stream.kafka_login import connector_options
 from stream.rows import OUT, as_table
 
 
@@ -34,7 +35,7 @@ def raw_source(tables: StreamTableEnvironment, settings: Settings, topic: Topic,
     options = {
         "connector": "kafka",
         "topic": settings.topic_prefix + topic,
-        "properties.bootstrap.servers": settings.kafka,
+        **connector_options(settings.kafka),
         "properties.group.id": f"{settings.topic_prefix}millrace-{job}",
         "properties.isolation.level": "read_committed",
         "scan.startup.mode": "earliest-offset",
@@ -75,7 +76,7 @@ def add_sink(
     options = {
         "connector": "kafka",
         "topic": ";".join(settings.topic_prefix + topic for topic in topics),
-        "properties.bootstrap.servers": settings.kafka,
+        **connector_options(settings.kafka),
         "key.format": "raw",
         "key.fields": "record_key",
         "value.format": "raw",

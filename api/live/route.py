@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.access.guard import needs
 from api.live.client import Client, Kind, Wanted
 from api.live.events import EventId
 from api.live.hub import Hub, TooManyClients
@@ -17,7 +18,7 @@ from api.problems import Problem
 from api.protocol import ON_SHUTDOWN
 from api.services import Has, Task, answers, invalid
 
-router = APIRouter(prefix="/v1", tags=["live"])
+router = APIRouter(prefix="/v1", tags=["live"], dependencies=needs("read"))
 
 MEDIA_TYPE = "text/event-stream"
 KINDS: frozenset[Kind] = frozenset(get_args(Kind))

@@ -10,6 +10,7 @@ import msgspec
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
+from api.access.guard import needs
 from api.bodies import read_body
 from api.incoming import Outgoing, field_error
 from api.problems import FieldError, Problem
@@ -26,7 +27,7 @@ from store.recent.rows import Recent
 
 TASKS_MAX = 5000
 
-router = APIRouter(prefix="/v1/review", tags=["review"])
+router = APIRouter(prefix="/v1/review", tags=["review"], dependencies=needs("review"))
 
 DESCRIBED.add(StudioTask)
 _TASKS: dict[str, Any] = {"type": "array", "items": {"$ref": "#/components/schemas/StudioTask"}, "maxItems": TASKS_MAX}

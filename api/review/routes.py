@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.access.guard import needs
 from api.asked import parse
 from api.bodies import read_body
 from api.problems import Problem
@@ -20,7 +21,7 @@ from api.review.views import NextView, ReviewLabel, ReviewSkip, SkippedView, Sta
 from api.services import Has, Services, Task, answers, json, takes
 from api.views import Accepted
 
-router = APIRouter(prefix="/v1/review", tags=["review"])
+router = APIRouter(prefix="/v1/review", tags=["review"], dependencies=needs("review"))
 
 _GONE_AT_MOST = 3
 """Events that have left the index since they were claimed, in one request."""

@@ -22,6 +22,9 @@ from stack.jars import ensure_jars
 from stack.java import packaged_java_home
 from stack.ports import free_ports
 from stream.environment import Environment, Job, Placement, configuration, create_environment
+from tests.secured_broker import PASSWORD
+
+KAFKA_PASSWORD_VARIABLE = "PASSWORD_OF_THE_SECURED_KAFKA"
 
 RECORD = DataTypes.ROW(
     [
@@ -112,6 +115,8 @@ def flink_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in cluster.client_environment.items():
             patch.setenv(name, value)
+        # The JVM that runs the jobs has the environment of its start.
+        patch.setenv(KAFKA_PASSWORD_VARIABLE, PASSWORD)
         patch.setenv("JVM_ARGS", f"-Djava.io.tmpdir={cluster.client_environment['TMPDIR']}")
         # PyFlink's `from_elements` makes a folder for each table, and leaves it.
         patch.setattr(tempfile, "tempdir", cluster.client_environment["TMPDIR"])

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,9 +16,11 @@ import redis
 import uvicorn
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from api.access.start import listening
 from api.app import create_app
 from api.server import server_config
 from client import Client
+from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from schemas.topics import topic_specs
 from stack.kafka import start_broker
@@ -70,9 +73,11 @@ def create_topics(kafka: str, prefix: str) -> None:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[httpx.Client]:
+def serving(settings: Settings, api: ApiSettings | None = None, **client_options: Any) -> Iterator[httpx.Client]:
     """Serve the API in a thread of this process, and give a client of it."""
-    server = uvicorn.Server(server_config(create_app(settings), "127.0.0.1", 0, log_level="warning"))
+    api = api or ApiSettings()
+    config = server_config(create_app(settings, api), api.host, 0, log_level="warning", **listening(api))
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -80,7 +85,8 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
             assert thread.is_alive()
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=40) as client:
+        scheme = "https" if config.is_ssl else "http"
+        with httpx.Client(base_url=f"{scheme}://127.0.0.1:{port}", timeout=40, **client_options) as client:
             yield client
     finally:
         server.should_exit = True
@@ -88,7 +94,7 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def serve() -> Callable[[Settings], AbstractContextManager[httpx.Client]]:
+def serve() -> Callable[..., AbstractContextManager[httpx.Client]]:
     """The function that serves the API, for tests with settings of their own."""
     return serving
 

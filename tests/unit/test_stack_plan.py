@@ -7,8 +7,11 @@ import json
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from api.access.key_file import KeyFile, new_key, write_key_file
+from schemas.api_settings import ApiSettings, api_environment
 from stack import parts
 from stack.errors import ConfigurationErrors, StackError
 from stack.java import find_java_home, packaged_java_home
@@ -146,3 +149,21 @@ def test_a_stack_without_torch_says_how_to_install_it(tmp_path: Path, monkeypatc
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
     assert parts.worker_note(planned) == "not installed (torch): `make setup-refresh`, then `millrace down` and `millrace up`"
+
+
+def test_the_settings_of_the_api_are_checked_with_all_others_and_its_files_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = {"MILLRACE_API_HOST": "192.0.2.1", "MILLRACE_API_TLS_KEY": "key.pem", "MILLRACE_QUALITY_WINDOW": "0"}
+    with pytest.raises(ConfigurationErrors) as caught:
+        make_plan(Wish(data_dir=tmp_path / "data", ports=ANY, environment=wrong))
+    said = str(caught.value)
+    assert all(part in said for part in ("millrace keys create", "belong together", "MILLRACE_QUALITY_WINDOW"))
+    write_key_file(Path("keys.json"), KeyFile(keys=(new_key("ana", ("admin",), now=1)[0],)))
+    given = {"MILLRACE_API_HOST": "::", "MILLRACE_API_KEYS": "keys.json"}
+    plan = make_plan(Wish(data_dir=tmp_path / "data", ports=ANY, environment=given))
+    assert plan.read_api_settings() == ApiSettings(host="::", keys=str(tmp_path / "keys.json"))
+    assert plan.api_url == f"http://127.0.0.1:{plan.ports['api']}"
+    elsewhere = msgspec.structs.replace(plan, api=api_environment(ApiSettings(host="2001:db8::1", tls_certificate="c", tls_key="k")))
+    assert elsewhere.api_url == f"https://[2001:db8::1]:{plan.ports['api']}"
