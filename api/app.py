@@ -55,14 +55,6 @@ _PARTS = (
 )
 """Whoever has a router."""
 
-_LOOPBACK = ApiSettings()
-
-_PARTS = (
-    *(predictions, reading, statistics, alarms, live, model_quality, models, classifying, writing),
-    *(exchange, routes, tasks, me, health, dashboard),
-)
-"""Whoever has a router."""
-
 
 class _Application(FastAPI):
     """Observed from outside of everything, also of what turns unexpected errors into answers."""

@@ -72,7 +72,6 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "share": (0.1,),
     "since": (_AT,),
     "slide_ms": (10_000,),
-    "stale_since": (None,),
     "source": ("helpdesk",),
     "start": (_AT,),
     "state": ("trained",),

@@ -17,6 +17,9 @@ from store.recent.rows import Recent
 Kind = Literal["prediction", "counts", "quality"]
 
 HEARTBEAT_S = 15.0
+LIFETIME_S = 900.0
+"""So long does a connection live; the client comes back, and its key is looked at again."""
+
 QUEUE_EVENTS = 500
 QUEUE_BYTES = 1024 * 1024
 """A client that has so much waiting for it is too slow, and let go."""
@@ -60,6 +63,7 @@ class Client:
         self.at = at
         self.is_over = False
         self._clock = clock
+        self._ends = clock() + LIFETIME_S
         self._allowed, self._counted = wanted.max_per_second * BURST_S, clock()
         self._passed_over = 0
         self._queue: deque[bytes] = deque()
@@ -137,11 +141,12 @@ class Client:
                 chunk = self._queue.popleft()
                 self._queued_bytes -= len(chunk)
                 yield chunk
-            if self.is_over:
+            left_s = self._ends - self._clock()
+            if self.is_over or left_s <= 0:
                 return
             self._something.clear()
             try:
-                await asyncio.wait_for(self._something.wait(), HEARTBEAT_S)
+                await asyncio.wait_for(self._something.wait(), min(HEARTBEAT_S, left_s))
             except TimeoutError:
                 yield ALIVE
 

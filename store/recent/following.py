@@ -82,6 +82,7 @@ class TaskFollower:
         first: the oldest position after which all arrivals are still known to Redis.
         taken: the position up to which all arrivals are in the table, save for the gaps.
         redis_count: predictions that Redis has.
+        behind_ms: how much older what was taken last is than the newest in Redis, by Redis's clock, at the last look.
     """
 
     def __init__(self, task: str, table: RecentTable, arrivals: Arrivals) -> None:
@@ -91,6 +92,7 @@ class TaskFollower:
         self.first = 0
         self.taken = 0
         self.redis_count = 0
+        self.behind_ms = 0
         self._arrivals = arrivals
         self._predictions = Followed()
         self._labels = Followed()
@@ -129,6 +131,7 @@ class TaskFollower:
             return [], True
         new = self._take_predictions(self._predictions.next(look.predictions, BATCH))
         self.taken = self._predictions.head or 0
+        self.behind_ms = milliseconds(look.predictions.last) - milliseconds(self.taken) if self.taken else 0
         self._take_labels([event for _, event in self._labels.next(look.labels, BATCH)])
         self.table.drop_before(look.oldest)
         more = len(look.predictions.arrivals) == BATCH or len(look.labels.arrivals) == BATCH

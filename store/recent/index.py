@@ -56,6 +56,9 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
 class RecentIndex:
     """Knows the newest predictions of each task, as many as Redis keeps (`recent_predictions`).
 
+    Attributes:
+        processor_s: seconds of a processor that the thread has taken.
+
     Args:
         settings: where Redis is, which tasks there are.
         clock: the time, epoch seconds.
@@ -69,6 +72,7 @@ class RecentIndex:
         self._generation: str | None = None
         self._stale_since: int | None = None
         self._trouble = ""
+        self.processor_s = 0.0
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -115,6 +119,10 @@ class RecentIndex:
             complete=follower.complete and self._stale_since is None,
             stale_since=self._stale_since,
         )
+
+    def behind_ms(self, task: str) -> int:
+        """Return how much older the newest prediction here is than Redis's, in ms by the time of its arrival."""
+        return self._followers[task].behind_ms
 
     def is_filled(self, task: str) -> bool:
         """Say whether everything that Redis keeps was read once, so that `page` answers."""
@@ -168,7 +176,8 @@ class RecentIndex:
             try:
                 more = self._step()
                 self._stale_since, self._trouble = None, ""
-                rest_s = (time.thread_time() - used) * REST
+                self.processor_s = time.thread_time()
+                rest_s = (self.processor_s - used) * REST
                 wait_s = rest_s if more else max(rest_s, TICK_S - (time.monotonic() - began))
             except (RedisUnavailable, msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Redis is away, or holds something that is none of ours: what is here stays, and says since when it is stale.

@@ -221,7 +221,7 @@ def test_a_client_that_does_not_read_is_told_and_let_go(served: Served, writer: 
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.connect(("127.0.0.1", served.port))
-    slow.sendall(b"GET /v1/live?kinds=prediction&max_per_second=100 HTTP/1.1\r\nHost: x\r\n\r\n")
+    slow.sendall(b"GET /v1/live?kinds=prediction&max_per_second=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     wait_until(lambda: served.hub.clients, "joined")
     (client,) = served.hub.clients
     most = (0, 0)
@@ -282,7 +282,7 @@ def test_a_server_that_stops_ends_the_streams_at_once(settings: Settings, writer
         stuck = socket.socket()
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.connect(("127.0.0.1", served.port))
-        stuck.sendall(b"GET /v1/live?kinds=prediction&label=b HTTP/1.1\r\nHost: x\r\n\r\n")
+        stuck.sendall(b"GET /v1/live?kinds=prediction&label=b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         wait_until(lambda: len(served.hub.clients) == 2, "joined")
         write(writer, 1)
         take(events, 1)

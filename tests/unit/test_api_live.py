@@ -144,6 +144,17 @@ def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(run())
 
 
+def test_a_connection_does_not_outlive_its_time() -> None:
+    async def run() -> None:
+        clock = Clock()
+        client = made(clock=clock)
+        client.take("counts", b"1", EventId(1, "g"))
+        clock.now += module.LIFETIME_S
+        assert [chunk async for chunk in client.chunks()] == [b"id: 1.g\nevent: counts\ndata: 1\n\n"]
+
+    asyncio.run(run())
+
+
 def test_which_predictions_match() -> None:
     found = [*rows(1, 3), *rows(3, 5, "b"), Recent(prediction=prediction("none", 9, proba={}), marks=NO_MARKS, arrived=9)]
 
