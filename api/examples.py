@@ -74,7 +74,6 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "slide_ms": (10_000,),
     "stale_since": (None,),
     "source": ("helpdesk",),
-    "stale_since": (None,),
     "start": (_AT,),
     "state": ("trained",),
     "task": ("default",),

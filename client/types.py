@@ -225,6 +225,7 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     """Drift alarms, newest first."""
 
     task: str
+    stale_since: int | None = None
     alarms: list[Alarm]
 
 
