@@ -21,6 +21,7 @@ from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from stack.redis import start_redis
 from tests.browser import OPEN_PAGE, WAIT_MS, pages
+from tests.integration.breakable import breakable
 from tests.integration.conftest import create_topics, serving
 from tests.integration.dashboard_world import EVENTS, MARKUP, RELEASED, filled, settings_for, until
 from tests.integration.played_jobs import Jobs, playing
@@ -111,6 +112,25 @@ def test_what_is_sent_comes_by_itself_and_a_correction_is_followed_until_it_is_l
     label = api.get("/v1/labels/live-9").json()["history"][-1]
     assert (label["feedback"]["source"], label["feedback"]["reviewer"]) == ("dashboard", "ann")
     expect(page.get_by_role("status").filter(has_text=re.compile("^Showing"))).to_be_visible()
+
+
+def test_a_stream_that_broke_is_taken_up_where_it_was(api: httpx.Client, browser: Browser) -> None:
+    with breakable(api.base_url.port or 0) as between, pages(browser, f"http://127.0.0.1:{between.port}") as open_page:
+        page = open_page("/#predictions")
+        expect(page.locator("#live")).to_have_text("live")
+        send(api, "/v1/events", {"event_id": "gone-0", "text": "before"})
+        expect(page.locator("[data-event=gone-0]")).to_be_visible()
+        asked: list[str | None] = []
+        page.on("request", lambda request: asked.append(request.headers.get("last-event-id")) if "/v1/live" in request.url else None)
+        between.cut()
+        expect(page.locator("#live")).to_have_text("reconnecting")
+        expect(page.locator("#health-pill")).to_have_text("API away")
+        send(api, "/v1/events", {"event_id": "gone-1", "text": "meanwhile"})
+        between.mend()
+        expect(page.locator("[data-event=gone-1]")).to_be_visible()
+        expect(page.locator("#live")).to_have_text("live")
+        assert asked
+        assert all(asked), "it says where it was"
 
 
 def test_texts_are_shown_as_they_are_and_do_no_harm(open_page: OPEN_PAGE) -> None:
