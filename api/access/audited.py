@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.browsers import SAFE_METHODS
 from api.access.roles import Caller, in_order
 from api.access.trail import Trail
 from api.asked_by import CURRENT
@@ -45,7 +46,7 @@ class Audited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the routes answer, and note what they did."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self._app(scope, receive, send)
             return
         answer = _Answer(scope, send, self._trail)

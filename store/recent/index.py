@@ -74,6 +74,11 @@ class RecentIndex:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recent-index", daemon=True)
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that are followed."""
+        return tuple(self._followers)
+
     def start(self) -> None:
         """Begin to follow; returns at once."""
         self._thread.start()
@@ -147,7 +152,7 @@ class RecentIndex:
 
     def position(self, task: str) -> tuple[str, int]:
         """Return the generation of the Redis that is followed ("" if it has none), and the position up to which it was."""
-        return self._generation or "", self._followers[task].heads[0]
+        return self._generation or "", self._followers[task].taken
 
     def _ready(self, task: str) -> RecentTable:
         follower = self._followers[task]

@@ -15,6 +15,7 @@ FIELDS = msgspec.structs.fields(Settings)
 MOST = {
     "max_text_bytes": 1024 * 1024, "proba_top": 500, "model_memory_mib": 16384, "trending_slide_s": 24 * 3600,
     "trending_window_slides": 1440, "trending_top": 1000, "trending_lateness_ms": 3_600_000, "trending_idle_ms": 3_600_000,
+    "review_labels_per_event": 5,
 }  # fmt: skip
 COUNTS = [field.name for field in FIELDS if type(field.default) is int]
 
