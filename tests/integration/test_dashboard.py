@@ -111,7 +111,7 @@ def test_what_is_sent_comes_by_itself_and_a_correction_is_followed_until_it_is_l
     expect(later.locator(".pill").first).to_have_text(re.compile(r"^(trained|duplicate)"))
     label = api.get("/v1/labels/live-9").json()["history"][-1]
     assert (label["feedback"]["source"], label["feedback"]["reviewer"]) == ("dashboard", "ann")
-    expect(page.get_by_role("status").filter(has_text=re.compile("^Showing"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Showing \d"))).to_be_visible()
 
 
 def test_a_stream_that_broke_is_taken_up_where_it_was(api: httpx.Client, browser: Browser) -> None:
@@ -380,18 +380,17 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(browser: Browser, tmp_path:
         expect(dialog.get_by_label("Key")).to_be_visible()
 
 
-STREAM = """async ([source, text, cuts]) => {
+STREAM = """async ([source, text, ways]) => {
   const { EventStream } = await import(source);
-  const stream = new EventStream();
-  const events = [];
-  let from = 0;
-  for (const cut of [...cuts, text.length]) { events.push(...stream.push(text.slice(from, cut))); from = cut; }
-  return { events, lastId: stream.lastId, retryMs: stream.retryMs };
+  return ways.map((cuts) => {
+    const stream = new EventStream();
+    const events = [];
+    let from = 0;
+    for (const cut of [...cuts, text.length]) { events.push(...stream.push(text.slice(from, cut))); from = cut; }
+    return { events, lastId: stream.lastId, retryMs: stream.retryMs };
+  });
 }"""
-SENT = (
-    "\ufeff".join(["", ""])
-    + ': hello\r\nretry: 1500\r\n\r\nevent: counts\rdata: {"a":\rdata: 1}\rid: 7\r\rdata\n\nid\ndata:  two\n\ndata: lost\nid: 9'
-)
+SENT = ': hello\r\nretry: 1500\r\n\r\nevent: counts\rdata: {"a":\rdata: 1}\rid: 7\r\rdata\n\nid\ndata:  two\n\ndata: lost\nid: 9'
 
 
 def test_a_stream_of_events_is_taken_apart_alike_wherever_it_is_cut(open_page: OPEN_PAGE) -> None:
@@ -399,13 +398,12 @@ def test_a_stream_of_events_is_taken_apart_alike_wherever_it_is_cut(open_page: O
     source = page.locator("script[type=module]").get_attribute("src")
     assert source
     module = "/" + source.replace("main.js", "core/sse.js")
-    whole = page.evaluate(STREAM, [module, SENT, []])
+    ways = [[], list(range(1, len(SENT))), *([cut] for cut in range(1, len(SENT)))]
+    whole, *others = page.evaluate(STREAM, [module, SENT, ways])
     assert whole["events"] == [
         {"type": "counts", "data": '{"a":\n1}', "id": "7"},
         {"type": "message", "data": "", "id": "7"},
         {"type": "message", "data": " two", "id": ""},
     ]
     assert (whole["lastId"], whole["retryMs"]) == ("", 1500)
-    for cut in range(1, len(SENT)):
-        assert page.evaluate(STREAM, [module, SENT, [cut]]) == whole, cut
-    assert page.evaluate(STREAM, [module, SENT, list(range(1, len(SENT)))]) == whole
+    assert [ways[place] for place, found in enumerate(others, 1) if found != whole] == []
