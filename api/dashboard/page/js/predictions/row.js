@@ -2,6 +2,7 @@
 import { bar, button, el, fill } from "../core/dom.js";
 import { ago, cut, decimal, full, percent } from "../core/format.js";
 import { labelTag } from "../core/palette.js";
+import { may } from "../core/state.js";
 import { correct, statusOf } from "./corrections.js";
 import { details } from "./details.js";
 import { statePill, statusPill } from "./states.js";
@@ -20,7 +21,8 @@ export class Row {
     this.opener = button("▾", () => this.toggle(), { class: "icon-button", "aria-expanded": "false", "aria-controls": `${this.id}-more`, "aria-label": `Why, and other labels: ${snippet}` });
     this.right = button("✓", () => this.#say({ verdict: "right" }), { class: "icon-button right", "aria-label": `Right: ${snippet}`, title: "Right" });
     this.wrong = button("✗", () => this.#wrong(), { class: "icon-button wrong", "aria-label": `Wrong: ${snippet}`, title: "Wrong" });
-    this.right.disabled = this.wrong.disabled = prediction.label === null;
+    this.right.disabled = this.wrong.disabled = prediction.label === null || !may("write");
+    if (!may("write")) this.right.title = this.wrong.title = "Your key may not label";
     this.more = el("div", { id: `${this.id}-more`, hidden: true });
     this.node = el("li", { data: { event: prediction.event_id } }, el("div", { class: "prediction" },
       el("span", {}, labelTag(prediction.label)),

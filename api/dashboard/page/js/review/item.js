@@ -19,7 +19,7 @@ export class Item {
     this.failed = el("p", { class: "said bad", role: "alert", hidden: true });
     this.text = el("p", { class: "text", tabindex: "-1", id: "review-text" }, asked.text || "(no text)");
     this.others = this.#others(parts);
-    this.node = el("div", { class: "asked" }, this.#head(left), this.text, el("div", { class: "choices", role: "group", "aria-label": "Classes" }, this.buttons), this.others, this.failed);
+    this.node = el("div", { class: "asked", data: { event: asked.event_id } }, this.#head(left), this.text, el("div", { class: "choices", role: "group", "aria-label": "Classes" }, this.buttons), this.others, this.failed);
     input.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.focus();
     });
