@@ -87,7 +87,7 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     trail = Trail(lambda records: audit.publish(settings.topic_prefix + Topic.AUDIT, records))
     access = Access(api, trail)
     readiness = Readiness(settings, reader, feed, watched=access.watched)
-    measures.registry.register(Looked(settings, readiness, feed, reader))
+    measures.registry.register(Looked(settings, readiness, feed, reader, recent))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
