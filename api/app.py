@@ -17,6 +17,8 @@ from api.access.gate import Access
 from api.access.install import install
 from api.access.trail import Trail
 from api.dashboard import routes as dashboard
+from api.live import route as live
+from api.live.hub import Hub
 from api.measures import Looked, Measures
 from api.observing import Observed
 from api.openapi import describe, operation_id
@@ -48,15 +50,7 @@ _DESCRIPTION = "Predictions, label receipts, counts and quality of a stream of t
 _LOOPBACK = ApiSettings()
 
 _PARTS = (
-    *(predictions, reading, statistics, alarms, model_quality, models, classifying, writing),
-    *(exchange, routes, tasks, me, health, dashboard),
-)
-"""Whoever has a router."""
-
-_LOOPBACK = ApiSettings()
-
-_PARTS = (
-    *(predictions, reading, statistics, alarms, model_quality, models, classifying, writing),
+    *(predictions, reading, statistics, alarms, live, model_quality, models, classifying, writing),
     *(exchange, routes, tasks, me, health, dashboard),
 )
 """Whoever has a router."""
@@ -87,12 +81,13 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     sent_keys = SentKeys(client, topic_prefix=settings.topic_prefix)
     recent = RecentIndex(settings)
     alarm_feed = AlarmFeed(settings)
+    hub = Hub(recent, reader, measures)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
     audit = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
     trail = Trail(lambda records: audit.publish(settings.topic_prefix + Topic.AUDIT, records))
     access = Access(api, trail)
     readiness = Readiness(settings, reader, feed, watched=access.watched)
-    measures.registry.register(Looked(settings, readiness, feed, reader))
+    measures.registry.register(Looked(settings, readiness, feed, reader, recent))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +96,8 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
         alarm_feed.start()
         readiness.start()
         trail.start()
-        yield
+        async with hub.running():
+            yield
         await run_in_threadpool(trail.close)
         await run_in_threadpool(audit.close)
         await run_in_threadpool(alarm_feed.close)
@@ -131,6 +127,7 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
         feed=feed,
         recent=recent,
         alarms=alarm_feed,
+        live=hub,
         replicas=replicas,
         claims=claims,
         review={

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from api.access.roles import Caller
 from api.problems import FieldError, Problem
 from api.services import invalid
 from store.connect import RedisUnavailable
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEY_MAX = 255
+_BESIDE = "\0"  # in no header
 
 _Given = Annotated[
     str | None,
@@ -37,9 +39,11 @@ _Given = Annotated[
 
 
 async def _key(request: Request, key: _Given = None) -> str | None:
+    """Return the key as one of this caller: what others send with the same key is none of its business."""
     if len(request.headers.getlist(HEADER)) > 1:
         raise invalid("header", HEADER, "repeated", "the header is there more than once")
-    return key
+    caller: Caller = request.state.caller
+    return None if key is None else f"{caller.name or ''}{_BESIDE}{key}"
 
 
 IdempotencyKey = Annotated[str | None, Depends(_key)]
@@ -55,7 +59,7 @@ def was_sent(keys: SentKeys, route: str, key: str, body: bytes) -> bool:
         return keys.claim(route, key, body)
     except KeyReused as error:
         wrong = FieldError(field=HEADER, reason="key_reused", detail="this key was sent with another body within the last day")
-        detail = f"{HEADER} {key!r} belongs to another request; nothing was accepted. Use a new key for what is new"
+        detail = f"{HEADER} {key.partition(_BESIDE)[2]!r} belongs to another request; nothing was accepted. Use a new key for what is new"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=[wrong]) from error
     except RedisUnavailable as error:
         log.warning("idempotency keys are not compared: %s", error)

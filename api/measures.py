@@ -18,6 +18,7 @@ from schemas.settings import Settings
 from store.connect import RedisUnavailable
 from store.model_feed import ModelFeed
 from store.reader import RedisReader
+from store.recent.index import RecentIndex
 
 # The time at which each counter was made: a series more for every one, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
@@ -65,8 +66,8 @@ class Measures:
 class Looked(Collector):
     """What is looked up when Prometheus asks. A value that nobody knows now is left out."""
 
-    def __init__(self, settings: Settings, readiness: Readiness, feed: ModelFeed, reader: RedisReader) -> None:
-        self._settings, self._readiness, self._feed, self._reader = settings, readiness, feed, reader
+    def __init__(self, settings: Settings, readiness: Readiness, feed: ModelFeed, reader: RedisReader, index: RecentIndex) -> None:
+        self._settings, self._readiness, self._feed, self._reader, self._index = settings, readiness, feed, reader, index
 
     def describe(self) -> list[Metric]:
         """Say nothing when it is registered: nothing is to be asked then."""
@@ -76,6 +77,7 @@ class Looked(Collector):
         """Yield every metric, most of them with a value for each task."""
         yield from self._parts()
         yield from self._log()
+        yield from self._recent()
         yield from self._model()
 
     def _parts(self) -> Iterator[Metric]:
@@ -95,6 +97,16 @@ class Looked(Collector):
                 seq.add_metric([task], last)
             behind.add_metric([], state.behind)
         yield from (seq, behind)
+
+    def _recent(self) -> Iterator[Metric]:
+        held, behind = _family("millrace_api_index_predictions"), _family("millrace_api_index_behind_seconds")
+        for task in self._settings.tasks:
+            indexed = self._index.indexed(task)
+            held.add_metric([task], indexed.events)
+            if self._index.is_filled(task):
+                stale_s = 0.0 if indexed.stale_since is None else max(0.0, time.time() - indexed.stale_since / 1000)
+                behind.add_metric([task], max(stale_s, self._index.behind_ms(task) / 1000))
+        yield from (held, behind)
 
     def _model(self) -> Iterator[Metric]:
         found = self._published()

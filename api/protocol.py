@@ -25,6 +25,8 @@ REQUEST_S = 70.0
 UNREAD_S = 30.0
 """So long may a client not take what is sent to it."""
 CONNECTIONS_MAX = 1000
+ON_SHUTDOWN = "on_shutdown"
+"""Where an answer that has no end by itself puts into the scope's state what ends it."""
 PIPELINED_MAX = 64
 """Requests that one connection may send ahead."""
 
@@ -118,6 +120,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._unread is not None:
             self._unread.cancel()
+
+    def shutdown(self) -> None:
+        """End what would go on for ever: the server is told to stop. A client that does not take even that is not waited for."""
+        super().shutdown()
+        end = self.scope["state"].get(ON_SHUTDOWN) if self._answering else None
+        if end is not None:
+            end()
+            if self.flow.write_paused:
+                self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""

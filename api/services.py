@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from api.live.hub import Hub
 from api.measures import Measures
 from api.problems import MEDIA_TYPE, ProblemBody
 from api.publisher import Publisher
@@ -40,6 +41,7 @@ class Services:
     feed: ModelFeed
     recent: RecentIndex
     alarms: AlarmFeed
+    live: Hub
     replicas: Mapping[str, LiveReplica]
     claims: Claims
     review: Mapping[str, ReviewQueue]

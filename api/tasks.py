@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 
 from api.access.guard import needs
 from api.services import Has, answers, default_task, json
+from schemas.kafka_address import servers_of
 from schemas.topics import Topic
 
 router = APIRouter(prefix="/v1", tags=["read"], dependencies=needs("read"))
@@ -25,5 +26,6 @@ class TasksView(msgspec.Struct, frozen=True, kw_only=True):
 def tasks(has: Has) -> Response:
     """Return the tasks, and where events and labels can be sent without this API."""
     settings = has.settings
+    kafka = servers_of(settings.kafka)
     topics = {topic.value: settings.topic_prefix + topic for topic in (Topic.EVENTS, Topic.FEEDBACK, Topic.PREDICTIONS)}
-    return json(TasksView(tasks=list(settings.tasks), default=default_task(settings.tasks), kafka=settings.kafka, topics=topics))
+    return json(TasksView(tasks=list(settings.tasks), default=default_task(settings.tasks), kafka=kafka, topics=topics))

@@ -21,6 +21,7 @@ from store.writer import TEXT_SHOWN
 class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction. The label is null if the model knew no class; its probability is the confidence.
 
+    `event_ts` is the time that the event says of itself, else `arrived_at`, when it reached Kafka.
     `traceparent` is the W3C trace context that the event brought as a header of its record, or null.
     Of its label: the state of the one that counts, the truth once one is learned and whether the prediction was correct, whether someone
     gave a label or verdict, and whether the last verdict is "wrong". `score` is that of the class by which predictions are ranked.
@@ -37,6 +38,7 @@ class PredictionView(msgspec.Struct, frozen=True, kw_only=True):
     classes: int
     model: ModelVersion
     event_ts: int
+    arrived_at: int
     predicted_at: int
     traceparent: str | None
     label_state: State | None
@@ -189,6 +191,7 @@ def _fields(recent: Recent) -> dict[str, Any]:
         "classes": p.classes,
         "model": p.model,
         "event_ts": p.event_ts,
+        "arrived_at": p.source.time,
         "predicted_at": p.predicted_at,
         "traceparent": p.traceparent,
         "label_state": marks.state,

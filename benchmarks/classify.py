@@ -65,10 +65,10 @@ def main(arguments: list[str]) -> None:
         process = psutil.Process(pid)
         print(f"{args.labels:,} labels learned; {len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[0]:.1f}", flush=True)
         with _labels(settings, rows, args.labels, args.label_rate):
-            before, began = sum(process.cpu_times()[:2]), time.monotonic()
+            before = sum(process.cpu_times()[:2])
             told = _asked_by_another_process(url, rows, args)
-            share = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
-        print(f"  the API took {share:.0%} of a CPU")
+            took = sum(process.cpu_times()[:2]) - before
+        print(f"  the API took {took:.1f} s of CPU time, {took / sum(map(len, told.values())) * 1000:.2f} ms a request, labels and all")
         for route, times in told.items():
             print(f"  {route:13} {_quantiles(times)}")
         print(f"  classify / healthz at the median: {_at(told[_CLASSIFY], 0.5) / _at(told[_HEALTH], 0.5):.2f}")

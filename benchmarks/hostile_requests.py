@@ -29,7 +29,7 @@ def attacks(rng: random.Random) -> Iterator[Attack]:
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
     """Return a request as bytes; its length is announced."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: millrace", "Connection: close", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers]
     if body and not any(header.lower().startswith(("content-length", "transfer-encoding")) for header in headers):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

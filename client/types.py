@@ -47,6 +47,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     classes: int
     model: ModelVersion
     event_ts: int
+    arrived_at: int
     predicted_at: int
     traceparent: str | None = None
     label_state: str | None = None
@@ -224,6 +225,7 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     """Drift alarms, newest first."""
 
     task: str
+    stale_since: int | None = None
     alarms: list[Alarm]
 
 

@@ -74,6 +74,10 @@ class KafkaAddress(msgspec.Struct, frozen=True, kw_only=True):
             found.append("a user name holds no quotation mark, backslash, dollar sign or control character")
         if not self.uses_tls and (self.ca or self.certificate or self.key):
             found.append(f"certificates are for SSL and SASL_SSL; the protocol is {self.protocol}")
+        if any(sign in file for file in (self.password_file, self.certificate, self.key) for sign in ":}"):
+            found.append(
+                "a file of a password, a certificate or a key has neither colon nor closing brace in its path, for Kafka's client in Java"
+            )
         if bool(self.certificate) != bool(self.key):
             found.append("a client's certificate and its key belong together: only one of them is given")
         return found

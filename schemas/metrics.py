@@ -39,6 +39,8 @@ API: Final = (
     Metric("millrace_api_part_last_seen_timestamp_seconds", "gauge", "When the part last answered, or gave a sign of life.", ("part",)),
     Metric("millrace_api_model_log_seq", "gauge", "Seq of the last entry of the model log that the API has read.", ("task",)),
     Metric("millrace_api_model_log_records_behind", "gauge", "Records of the model log that Kafka has and the API has not read."),
+    Metric("millrace_api_index_predictions", "gauge", "Predictions in the index of the newest ones, which searches look in.", ("task",)),
+    Metric("millrace_api_index_behind_seconds", "gauge", "How far the newest is behind Redis, or how long Redis is away.", ("task",)),
     # What it shows: from Redis, left out while that is away or has nothing.
     Metric("millrace_model_seq", "gauge", "Seq of the model that the published scores belong to.", ("task",)),
     Metric("millrace_model_age_seconds", "gauge", "Time since that model last learned.", ("task",)),

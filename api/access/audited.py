@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.browsers import SAFE_METHODS
 from api.access.roles import Caller, in_order
 from api.access.trail import Trail
 from api.asked_by import CURRENT
@@ -45,7 +46,7 @@ class Audited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the routes answer, and note what they did."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self._app(scope, receive, send)
             return
         answer = _Answer(scope, send, self._trail)
@@ -104,7 +105,7 @@ def _record(scope: Scope, status: int, told: _Told) -> AuditRecord:
         name=caller.name,
         roles=in_order(caller.roles),
         address=caller.address,
-        action=f"{scope['method']} {getattr(scope.get('route'), 'path', '')}",
+        action=f"{scope['method']} {getattr(scope.get('route'), 'path_format', '')}",
         task=_task(scope) if status < 400 else None,
         ids=tuple(name[:MAX_ID] for name in named[:AUDIT_IDS_MAX]),
         items=(told.accepted if told.accepted is not None else 1) if status < 400 else 0,

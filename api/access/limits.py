@@ -11,10 +11,10 @@ from http import HTTPStatus
 
 from fastapi import Request
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from api.access.roles import Caller
+from api.access.windows import Windows
 from api.problems import FieldError, Problem
 
 WINDOW_S = 10
@@ -34,7 +34,7 @@ class Limits:
 
     def __init__(self, requests_per_s: int, items_per_s: int) -> None:
         self._requests_per_s, self._items_per_s = requests_per_s, items_per_s
-        self._storage = MemoryStorage()
+        self._storage = Windows()
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
         self._addresses: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()

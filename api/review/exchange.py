@@ -11,6 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from api.access.guard import needs
+from api.access.limits import spend
 from api.bodies import read_body
 from api.incoming import Outgoing, field_error
 from api.problems import FieldError, Problem
@@ -60,10 +61,10 @@ async def import_tasks(request: Request, has: Has, task: Task) -> Response:
     A label of a text that is no recent event brings its text along, and is learned all the same. Importing a file again teaches nothing
     twice. Labels of a list that are right are accepted: all (202), some (207) or none (422).
     """
-    return await to_thread.run_sync(_import, has, task, await read_body(request), limiter=has.writers)
+    return await to_thread.run_sync(_import, request, has, task, await read_body(request), limiter=has.writers)
 
 
-def _import(has: Services, task: str, body: bytes) -> Response:
+def _import(request: Request, has: Services, task: str, body: bytes) -> Response:
     items = _items(body)
     parsed: list[list[Labelled]] = []
     errors: list[FieldError] = []
@@ -78,6 +79,7 @@ def _import(has: Services, task: str, body: bytes) -> Response:
     labels.take(task, recent, has.settings)
     if errors and not labels.records and not labels.known:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "none of the tasks can be read; nothing was accepted", errors=errors)
+    spend(request, len(labels.records))
     send(has, labels.records)
     return json(labels.view(), status=HTTPStatus.MULTI_STATUS if errors else HTTPStatus.ACCEPTED)
 

@@ -143,7 +143,8 @@ def _converted(fields: object, place: str) -> _Annotation:
 def _label(result: Sequence[Json], place: str) -> str | None:
     """Return the one choice of an annotation; None if it has none."""
     values = [one.get("value") for one in result if one.get("type") == "choices"]
-    choices = [choice for value in values if isinstance(value, dict) for choice in value.get("choices", ())]
+    given = [value.get("choices") if isinstance(value, dict) else None for value in values]
+    choices = [choice for some in given for choice in (some if isinstance(some, list) else [some])]
     if not choices:
         return None
     if len(choices) > 1 or not isinstance(choices[0], str):

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from api.review.candidates import Candidates
 
 FRESH_S = 1.0
-"""Candidates are brought up to date when they are older than that."""
+"""Candidates are brought up to date when they are older than that …"""
+
+REST = 10
+"""… or than so many times what it took the processor, so that a large window does not keep it busy."""
 
 _TRIED_AT_ONCE = 50
 
@@ -44,7 +47,7 @@ class ReviewQueue:
         self._settings, self._task, self._index, self._replica, self._claims, self._chance = settings, task, index, replica, claims, chance
         self._lock = threading.Lock()
         self._candidates: Candidates | None = None
-        self._refreshed = float("-inf")
+        self._due = float("-inf")
 
     def next(self, reviewer: str, *, now: int) -> tuple[Claim | None, int]:
         """Return what this reviewer is asked about, and how many events are left to ask about.
@@ -79,9 +82,10 @@ class ReviewQueue:
             from api.review.candidates import Candidates  # noqa: PLC0415 - as said above
 
             self._candidates = Candidates(self._settings, self._task, self._index, self._replica)
-        if time.monotonic() - self._refreshed > FRESH_S:
+        if time.monotonic() > self._due:
+            began = time.thread_time()
             self._candidates.refresh()
-            self._refreshed = time.monotonic()
+            self._due = time.monotonic() + max(FRESH_S, REST * (time.thread_time() - began))
         return self._candidates
 
     def _drawn(self, candidates: Candidates, reviewer: str, now: int) -> Claim | None:

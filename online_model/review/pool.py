@@ -2,8 +2,9 @@
 
 Three slices rank them. `uncertain`: by a small margin between the two most probable classes (Scheffer and others, "Active Hidden Markov
 Models", 2001). `diverse`: by the same, times the distance to what was labelled or asked for, so that of ten alike one is asked (farthest
-first, Sener and Savarese, "Active Learning for CNNs: A Core-Set Approach", 2018, among the uncertain ones). `new`: by the distance to what
-was labelled, times how much like it came shortly before: a new kind of text comes in numbers, a stray one alone.
+first, Sener and Savarese, "Active Learning for CNNs: A Core-Set Approach", 2018, among the uncertain ones). `new`: by that, times how
+much like it came shortly before: a new kind of text comes in numbers, a stray one alone (information density, Settles and Craven, "An
+Analysis of Active Learning Strategies for Sequence Labeling Tasks", 2008).
 
 Everything is kept up to date candidate by candidate: a new one is compared with the newest labels and the candidates just before it, a
 label with all candidates, each comparison a few machine instructions. A ranking is one pass over the numbers.
@@ -107,9 +108,10 @@ class Pool:
         return [self._keys[place] for place in places[order].tolist()]
 
     def _worth(self, name: Taught, places: npt.NDArray[np.intp]) -> Numbers:
-        if name == "uncertain":
-            return self._doubt[places]
-        return self._near[places] * (self._doubt if name == "diverse" else self._crowd)[places]
+        worth = self._doubt[places]
+        if name != "uncertain":
+            worth = worth * self._near[places]
+        return worth * self._crowd[places] if name == "new" else worth
 
 
 def best_now(pool: Pool, name: Taught, doubt_now: Callable[[Sequence[str]], Sequence[float]]) -> list[str]:

@@ -15,7 +15,7 @@ Slice = Literal["random", "wrong", "again", "uncertain", "diverse", "new"]
 RANDOM_TURNS: Final = 0.2
 """Share of the turns that the random slice has."""
 
-MIX: Final[Mapping[Taught, float]] = MappingProxyType({"uncertain": 0.5, "diverse": 0.375, "new": 0.125})
+MIX: Final[Mapping[Taught, float]] = MappingProxyType({"uncertain": 0.25, "diverse": 0.375, "new": 0.375})
 """How the other turns are shared among the slices that promise to teach much. Chosen by experiment: docs/review.md."""
 
 

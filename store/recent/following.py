@@ -80,7 +80,9 @@ class TaskFollower:
     Attributes:
         filled: whether everything that Redis had was taken once, since it began or began anew.
         first: the oldest position after which all arrivals are still known to Redis.
+        taken: the position up to which all arrivals are in the table, save for the gaps.
         redis_count: predictions that Redis has.
+        behind_ms: how much older what was taken last is than the newest in Redis, by Redis's clock, at the last look.
     """
 
     def __init__(self, task: str, table: RecentTable, arrivals: Arrivals) -> None:
@@ -88,7 +90,9 @@ class TaskFollower:
         self.table = table
         self.filled = False
         self.first = 0
+        self.taken = 0
         self.redis_count = 0
+        self.behind_ms = 0
         self._arrivals = arrivals
         self._predictions = Followed()
         self._labels = Followed()
@@ -108,7 +112,7 @@ class TaskFollower:
     def forget(self) -> None:
         """Begin anew: this is another Redis."""
         self.table.clear()
-        self.filled, self.first, self._rank, self._swept = False, 0, 0, None
+        self.filled, self.first, self.taken, self._rank, self._swept = False, 0, 0, 0, None
         self._predictions, self._labels = Followed(), Followed()
 
     def take(self, look: Look) -> tuple[list[Recent], bool]:
@@ -126,6 +130,8 @@ class TaskFollower:
             self._begin(look)
             return [], True
         new = self._take_predictions(self._predictions.next(look.predictions, BATCH))
+        self.taken = self._predictions.head or 0
+        self.behind_ms = milliseconds(look.predictions.last) - milliseconds(self.taken) if self.taken else 0
         self._take_labels([event for _, event in self._labels.next(look.labels, BATCH)])
         self.table.drop_before(look.oldest)
         more = len(look.predictions.arrivals) == BATCH or len(look.labels.arrivals) == BATCH
@@ -134,6 +140,7 @@ class TaskFollower:
     def _begin(self, look: Look) -> None:
         self._predictions.begin(look.predictions)
         self._labels.begin(look.labels)
+        self.taken = self._predictions.head or 0
         # Every row brings its label along; only what changes from now on matters.
         self._labels.gaps.clear()
 

@@ -56,6 +56,9 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
 class RecentIndex:
     """Knows the newest predictions of each task, as many as Redis keeps (`recent_predictions`).
 
+    Attributes:
+        processor_s: seconds of a processor that the thread has taken.
+
     Args:
         settings: where Redis is, which tasks there are.
         clock: the time, epoch seconds.
@@ -69,10 +72,16 @@ class RecentIndex:
         self._generation: str | None = None
         self._stale_since: int | None = None
         self._trouble = ""
+        self.processor_s = 0.0
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recent-index", daemon=True)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that are followed."""
+        return tuple(self._followers)
 
     def start(self) -> None:
         """Begin to follow; returns at once."""
@@ -111,6 +120,10 @@ class RecentIndex:
             stale_since=self._stale_since,
         )
 
+    def behind_ms(self, task: str) -> int:
+        """Return how much older the newest prediction here is than Redis's, in ms by the time of its arrival."""
+        return self._followers[task].behind_ms
+
     def is_filled(self, task: str) -> bool:
         """Say whether everything that Redis keeps was read once, so that `page` answers."""
         return self._followers[task].filled
@@ -147,7 +160,7 @@ class RecentIndex:
 
     def position(self, task: str) -> tuple[str, int]:
         """Return the generation of the Redis that is followed ("" if it has none), and the position up to which it was."""
-        return self._generation or "", self._followers[task].heads[0]
+        return self._generation or "", self._followers[task].taken
 
     def _ready(self, task: str) -> RecentTable:
         follower = self._followers[task]
@@ -163,7 +176,8 @@ class RecentIndex:
             try:
                 more = self._step()
                 self._stale_since, self._trouble = None, ""
-                rest_s = (time.thread_time() - used) * REST
+                self.processor_s = time.thread_time()
+                rest_s = (self.processor_s - used) * REST
                 wait_s = rest_s if more else max(rest_s, TICK_S - (time.monotonic() - began))
             except (RedisUnavailable, msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Redis is away, or holds something that is none of ours: what is here stays, and says since when it is stale.

@@ -26,8 +26,8 @@ from schemas.topics import Topic
 from stack.audit import audit
 from stack.embedded import Stack
 from stack.generator import generate
-from stack.import_labels import import_id
 from store.committed import end_offsets, read_committed
+from store.import_ids import import_id
 from store.labelled_files import Row, read_rows
 from store.model_log import ModelLogReader
 

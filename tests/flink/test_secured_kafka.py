@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
 import pytest
+from pyflink.common import Row
 
-from schemas.parsing import encode
-from schemas.records import Event
-from schemas.settings import Settings, as_environment, read_settings
+from schemas.settings import as_environment, read_settings
 from schemas.topics import Topic
 from stack.kafka import reachable
 from stack.outbox import open_producer
 from stack.plan import Wish, make_plan
 from stack.ports import NAMES
 from stack.topics import create_topics, holds_records, is_whole
-from store.committed import end_offsets, open_consumer, read_committed
+from store.committed import open_consumer, read_committed
 from store.connect import KafkaUnavailable, connect_consumer, connect_producer
 from store.kafka_login import troubles
 from stream import kafka_login
-from stream.environment import Job, Placement
-from stream.jobs import build
+from stream.environment import Job, Placement, configuration, create_environment
+from stream.kafka_ends import add_sink, raw_source
+from stream.rows import OUT
 from tests.flink.conftest import KAFKA_PASSWORD_VARIABLE
 from tests.secured_broker import PASSWORD, SecuredBroker
 
@@ -106,40 +104,37 @@ def test_a_wrong_login_is_a_message_that_says_where_to_look(
 def test_a_stack_is_planned_with_it_and_its_login_is_tried_first(
     broker: SecuredBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.connect.KAFKA_CONNECT_MS", 2000)
     monkeypatch.chdir(broker.ca.parent)
     environment = {**broker.variables("SCRAM-SHA-256"), "MILLRACE_KAFKA_CA": "ca.pem", "MILLRACE_KAFKA_PASSWORD_FILE": "password"}
     plan = make_plan(Wish(data_dir=tmp_path, ports=dict.fromkeys(NAMES, 0), kafka=broker.secured, environment=environment))
-    assert plan.read_settings().kafka == read_settings(broker.variables("SCRAM-SHA-256")).kafka, "its files are named absolutely"
+    assert plan.read_settings().kafka == read_settings(broker.variables("SCRAM-SHA-256")).kafka
     wrong = {**environment, "MILLRACE_KAFKA_USERNAME": "somebody"}
+    monkeypatch.setattr("store.connect.KAFKA_CONNECT_MS", 2000)
     with pytest.raises(Exception, match="does not let us in"):
         make_plan(Wish(data_dir=tmp_path, ports=dict.fromkeys(NAMES, 0), kafka=broker.secured, environment=wrong))
 
 
 @pytest.mark.parametrize("how", ["SCRAM-SHA-512", "variable", "certificate"])
-def test_a_job_reads_and_writes_through_it(broker: SecuredBroker, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_write_and_read_through_it(broker: SecuredBroker, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The variable of the JVM, which was there before this test.
     monkeypatch.setattr(kafka_login, "PASSWORD_VARIABLE", KAFKA_PASSWORD_VARIABLE)
     if how == "variable":
         monkeypatch.setenv("MILLRACE_KAFKA_PASSWORD", PASSWORD)
-    named = read_settings({**variables(broker, how), "MILLRACE_TOPIC_PREFIX": f"job-{how.lower()}-", "MILLRACE_MODEL_MEMORY_MIB": "1"})
-    settings = msgspec.structs.replace(named, artifacts=str(tmp_path / "artifacts"), checkpoint_interval_ms=300)
+    settings = read_settings({**variables(broker, how), "MILLRACE_TOPIC_PREFIX": f"job-{how.lower()}-"})
     create_topics(settings)
-    environment = build(Job.CLASSIFY, settings, Placement(checkpoints=f"file://{tmp_path}/checkpoints"))
+    topic = settings.topic_prefix + Topic.EVENTS
+    placement = Placement(checkpoints=f"file://{tmp_path}/checkpoints")
+    environment = create_environment(configuration(Job.CLASSIFY, settings, placement))
+    sent = environment.streams.from_collection([Row(topic, "e1", b"hello", "default", None)], OUT)
+    add_sink(environment.tables, sent, settings, [Topic.EVENTS, Topic.PREDICTIONS], job=Job.CLASSIFY, exactly_once=True)
     assert PASSWORD not in environment.streams.get_execution_plan()
-    assert PASSWORD not in "".join(environment.tables.execute_sql("SHOW CREATE TABLE events_in").collect().next())
-    job = environment.streams.execute_async("classify")
-    try:
-        with closing(connect_producer(settings.kafka)) as producer:
-            producer.send(settings.topic_prefix + Topic.EVENTS, encode(Event(event_id="e1", text="hello")), key=b"e1").get(10)
-        predictions = settings.topic_prefix + Topic.PREDICTIONS
-        deadline = time.monotonic() + 60
-        while not sum(end_offsets(settings.kafka, [predictions])[predictions].values()):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    finally:
-        job.cancel().result()
-    assert [record.key for batch in read_committed(settings.kafka, predictions) for record in batch] == [b"e1"]
-    written = [path for path in Path(os.environ["FLINK_LOG_DIR"]).rglob("*") if path.is_file()]
-    assert not [path for path in written if PASSWORD in path.read_text(errors="replace")]
-    assert PASSWORD not in Settings.__repr__(settings)
+    environment.streams.execute("write")
+    assert [record.value for batch in read_committed(settings.kafka, topic) for record in batch] == [b"hello"]
+    source = raw_source(environment.tables, settings, Topic.EVENTS, job=Job.CLASSIFY)
+    assert PASSWORD not in source.explain()
+    texts = environment.tables.sql_query(f"SELECT DECODE(record_value, 'UTF-8') FROM {source}")  # noqa: S608 - the name is Flink's
+    with texts.execute().collect() as rows:
+        assert next(rows)[0] == "hello"
+    logs = [path for path in Path(os.environ["FLINK_LOG_DIR"]).rglob("*") if path.is_file()]
+    assert logs
+    assert not [path for path in logs if PASSWORD in path.read_text(errors="replace")]

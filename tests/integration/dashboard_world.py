@@ -16,13 +16,13 @@ import msgspec
 from kafka import KafkaProducer
 
 from benchmarks.taught_release import store_taught
+from schemas.drift import Drift
 from schemas.log import LabelEntry
 from schemas.parsing import encode
 from schemas.records import (
     Aggregate,
     Alarm,
     ClassQuality,
-    Drift,
     FeedbackRef,
     LabelState,
     ModelVersion,

@@ -171,6 +171,7 @@ class Jobs:
             state=state,
             previous=State.WAITING,
             feedback=ref,
+            label=label,
             seq=seq,
             score=Score(correct=prediction.label == feedback.label, log_loss=0.0) if seq else None,
             time=ref.at.time,

@@ -11,8 +11,9 @@ import httpx
 import msgspec
 import pytest
 
+from schemas.drift import Drift
 from schemas.parsing import encode
-from schemas.records import Alarm, Drift, ModelVersion
+from schemas.records import Alarm, ModelVersion
 from schemas.settings import Settings
 from schemas.topics import Topic
 from store import alarm_feed

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis
 
+from api.access.key_file import KeyFile, new_key, write_key_file
+from schemas.api_settings import ApiSettings
 from schemas.settings import Settings
 from schemas.topics import Topic
 from stack.process import Part
 from store.committed import read_committed
 from store.connect import RedisUnavailable, connect_redis
 from store.idempotency import KeyReused, SentKeys
-from store.keys import IDEMPOTENCY_LIFETIME_S, Keys
+from store.keys import IDEMPOTENCY_LIFETIME_S
 
 pytestmark = pytest.mark.integration
 
-Serve = Callable[[Settings], AbstractContextManager[httpx.Client]]
+Serve = Callable[..., AbstractContextManager[httpx.Client]]
 EVENTS = [{"text": "a"}, {"text": "b", "task": "mood"}, {"event_id": "mine", "text": "c"}]
 
 
@@ -61,8 +65,10 @@ def test_a_repetition_is_answered_the_same_and_not_sent_again_by_any_process(
     assert (given.status_code, "idempotency-replayed" in given.headers) == (202, False)
     assert post(api, label, "k1", "feedback").json() == given.json()
     assert len(written(settings, Topic.FEEDBACK)) == 1
-    left: Any = redis_client.ttl(Keys(settings.topic_prefix).idempotency("events", "k1"))
-    assert 0 < left <= IDEMPOTENCY_LIFETIME_S
+    noted: Any = redis_client.keys("*:idempotency:*")
+    left: Any = [redis_client.ttl(name) for name in noted]
+    assert len(left) == 3
+    assert all(0 < seconds <= IDEMPOTENCY_LIFETIME_S for seconds in left)
 
 
 def test_a_key_with_another_body_is_refused(api: httpx.Client, settings: Settings) -> None:
@@ -70,6 +76,18 @@ def test_a_key_with_another_body_is_refused(api: httpx.Client, settings: Setting
     body = problem(post(api, [*EVENTS, {"text": "d"}], "k"), 422)
     assert [(error["field"], error["reason"]) for error in body["errors"]] == [("Idempotency-Key", "key_reused")]
     assert written(settings, Topic.EVENTS) == first.json()["ids"]
+
+
+def test_callers_do_not_get_into_each_others_way(serve: Serve, settings: Settings, tmp_path: Path) -> None:
+    now = time.time_ns() // 1_000_000
+    made = [new_key(name, ("write",), now=now) for name in ("ann", "ben")]
+    write_key_file(tmp_path / "keys.json", KeyFile(keys=tuple(entry for entry, _ in made)))
+    with serve(settings, ApiSettings(keys=str(tmp_path / "keys.json"))) as api:
+        for _, key in made:
+            for replayed in (None, "true"):
+                response = api.post("/v1/events", json={"text": key[:4]}, headers={"Idempotency-Key": "k", "X-API-Key": key})
+                assert (response.status_code, response.headers.get("idempotency-replayed")) == (202, replayed)
+    assert len(set(written(settings, Topic.EVENTS))) == 2
 
 
 def test_what_was_refused_binds_no_key_and_what_was_accepted_in_part_does(api: httpx.Client, settings: Settings) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from api.access.key_file import KeyFile, new_key, write_key_file
 from benchmarks.browser import chromium
+from schemas.api_settings import ApiSettings
+from schemas.settings import Settings
 from stack.redis import start_redis
 from tests.browser import OPEN_PAGE, WAIT_MS, pages
+from tests.integration.breakable import breakable
 from tests.integration.conftest import create_topics, serving
 from tests.integration.dashboard_world import EVENTS, MARKUP, RELEASED, filled, settings_for, until
 from tests.integration.played_jobs import Jobs, playing
@@ -59,7 +65,8 @@ def send(api: httpx.Client, path: str, body: object) -> None:
 
 def show(page: Page, view: str) -> None:
     page.get_by_role("navigation", name="Views").get_by_role("link", name=view.capitalize()).click()
-    expect(page.get_by_role("heading", level=1, name=view.capitalize())).to_be_focused()
+    # The review goes on to the text that is to be labelled, if there is one.
+    expect(page.locator(f"#{view}-title:focus, #review-text:focus")).to_have_count(1)
 
 
 def test_with_nothing_in_it_the_page_says_what_to_send_and_that_works(api: httpx.Client, open_page: OPEN_PAGE) -> None:
@@ -104,7 +111,26 @@ def test_what_is_sent_comes_by_itself_and_a_correction_is_followed_until_it_is_l
     expect(later.locator(".pill").first).to_have_text(re.compile(r"^(trained|duplicate)"))
     label = api.get("/v1/labels/live-9").json()["history"][-1]
     assert (label["feedback"]["source"], label["feedback"]["reviewer"]) == ("dashboard", "ann")
-    expect(page.get_by_role("status").filter(has_text=re.compile("^Showing"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Showing \d"))).to_be_visible()
+
+
+def test_a_stream_that_broke_is_taken_up_where_it_was(api: httpx.Client, browser: Browser) -> None:
+    with breakable(api.base_url.port or 0) as between, pages(browser, f"http://127.0.0.1:{between.port}") as open_page:
+        page = open_page("/#predictions")
+        expect(page.locator("#live")).to_have_text("live")
+        send(api, "/v1/events", {"event_id": "gone-0", "text": "before"})
+        expect(page.locator("[data-event=gone-0]")).to_be_visible()
+        asked: list[str | None] = []
+        page.on("request", lambda request: asked.append(request.headers.get("last-event-id")) if "/v1/live" in request.url else None)
+        between.cut()
+        expect(page.locator("#live")).to_have_text("reconnecting")
+        expect(page.locator("#health-pill")).to_have_text("API away")
+        send(api, "/v1/events", {"event_id": "gone-1", "text": "meanwhile"})
+        between.mend()
+        expect(page.locator("[data-event=gone-1]")).to_be_visible()
+        expect(page.locator("#live")).to_have_text("live")
+        assert asked
+        assert all(asked), "it says where it was"
 
 
 def test_texts_are_shown_as_they_are_and_do_no_harm(open_page: OPEN_PAGE) -> None:
@@ -201,6 +227,60 @@ def test_a_line_is_promoted_and_rolled_back_and_the_answer_shows(api: httpx.Clie
     expect(dialog.get_by_role("button", name="Promote")).to_be_enabled()
 
 
+def asked(page: Page, before: str | None = None) -> str:
+    """The event that the review asks about, once it is another than before."""
+    item = page.locator(".asked[data-event]" + (f":not([data-event='{before}'])" if before else ""))
+    expect(item).to_have_count(1)
+    expect(page.locator("#review-text")).to_be_focused()
+    return str(item.get_attribute("data-event"))
+
+
+def test_the_review_is_done_by_keys_alone(api: httpx.Client, open_page: OPEN_PAGE) -> None:
+    send(api, "/v1/events", {"event_id": "seen-0", "text": "my parcel"})
+    send(api, "/v1/feedback", {"event_id": "seen-0", "label": "delivery"})
+    until(api, "/v1/classes", "delivery")
+    send(api, "/v1/events", [{"event_id": f"seen-{n}", "text": f"a text to review {n}"} for n in range(1, 8)])
+    until(api, "/v1/predictions", "seen-7", label="delivery")
+    page = open_page("/#review", name="")
+    page.get_by_label("Your name").fill("rita")
+    page.keyboard.press("Enter")
+    right = asked(page)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("the class with that number")
+    page.keyboard.press("w")
+    page.keyboard.press("Escape")
+    assert asked(page) == right, "a key in a dialog labels nothing"
+    page.keyboard.press("r")
+    wrong = asked(page, right)
+    page.keyboard.press("w")
+    skipped = asked(page, wrong)
+    page.keyboard.press("s")
+    new = asked(page, skipped)
+    page.keyboard.press("n")
+    page.keyboard.type("r w s 1")
+    page.keyboard.press("Escape")
+    assert asked(page) == new
+    page.keyboard.press("n")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("complaint")
+    page.keyboard.press("Enter")
+    chosen = asked(page, new)
+    expect(page.locator(".choices button", has_text="complaint")).to_be_visible()
+    number = page.locator(".choices button", has_text="complaint").get_attribute("aria-keyshortcuts")
+    page.keyboard.press(str(number))
+    asked(page, chosen)
+    for event_id, said in (
+        (right, '"verdict":"right"'),
+        (wrong, '"state":"marked"'),
+        (new, '"label":"complaint"'),
+        (chosen, '"label":"complaint"'),
+    ):
+        until(api, f"/v1/labels/{event_id}", said)
+        assert '"reviewer":"rita"' in api.get(f"/v1/labels/{event_id}").text
+    assert api.get(f"/v1/labels/{skipped}").status_code == 404
+    expect(page.locator("#review-stats")).to_contain_text("rita")
+
+
 def test_the_page_is_walked_by_keyboard(open_page: OPEN_PAGE) -> None:
     page = open_page("/?task=mood")
     page.keyboard.press("Tab")
@@ -277,18 +357,40 @@ def test_who_wants_no_motion_gets_none(open_page: OPEN_PAGE) -> None:
     assert page.evaluate(moving) == 0
 
 
-STREAM = """async ([source, text, cuts]) => {
+def test_a_key_is_asked_for_and_kept_in_the_tab_only(browser: Browser, tmp_path: Path) -> None:
+    entry, text = new_key("reader", ("read",), now=time.time_ns() // 1_000_000)
+    write_key_file(tmp_path / "keys.json", KeyFile(keys=(entry,)))
+    nowhere = Settings(kafka="127.0.0.1:1", redis="redis://127.0.0.1:1/0")
+    with serving(nowhere, ApiSettings(keys=str(tmp_path / "keys.json"))) as client, pages(browser, str(client.base_url)) as open_page:
+        page = open_page()
+        dialog = page.get_by_role("dialog", name="API key")
+        dialog.get_by_label("Key").fill("guessed")
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_label("Key")).to_have_value("")
+        dialog.get_by_label("Key").fill(text)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Signed in as reader (read)")).to_be_visible()
+        expect(dialog).to_have_count(0)
+        expect(page.locator("#trending .said")).to_contain_text("Not available now")
+        assert page.evaluate("[...Object.values(localStorage)].join()").count(text) == 0
+        page.reload()
+        expect(page.get_by_text("Signed in as reader (read)")).to_be_visible()
+        page.get_by_role("button", name="API key").click()
+        dialog.get_by_role("button", name="Forget it").click()
+        expect(dialog.get_by_label("Key")).to_be_visible()
+
+
+STREAM = """async ([source, text, ways]) => {
   const { EventStream } = await import(source);
-  const stream = new EventStream();
-  const events = [];
-  let from = 0;
-  for (const cut of [...cuts, text.length]) { events.push(...stream.push(text.slice(from, cut))); from = cut; }
-  return { events, lastId: stream.lastId, retryMs: stream.retryMs };
+  return ways.map((cuts) => {
+    const stream = new EventStream();
+    const events = [];
+    let from = 0;
+    for (const cut of [...cuts, text.length]) { events.push(...stream.push(text.slice(from, cut))); from = cut; }
+    return { events, lastId: stream.lastId, retryMs: stream.retryMs };
+  });
 }"""
-SENT = (
-    "\ufeff".join(["", ""])
-    + ': hello\r\nretry: 1500\r\n\r\nevent: counts\rdata: {"a":\rdata: 1}\rid: 7\r\rdata\n\nid\ndata:  two\n\ndata: lost\nid: 9'
-)
+SENT = ': hello\r\nretry: 1500\r\n\r\nevent: counts\rdata: {"a":\rdata: 1}\rid: 7\r\rdata\n\nid\ndata:  two\n\ndata: lost\nid: 9'
 
 
 def test_a_stream_of_events_is_taken_apart_alike_wherever_it_is_cut(open_page: OPEN_PAGE) -> None:
@@ -296,13 +398,12 @@ def test_a_stream_of_events_is_taken_apart_alike_wherever_it_is_cut(open_page: O
     source = page.locator("script[type=module]").get_attribute("src")
     assert source
     module = "/" + source.replace("main.js", "core/sse.js")
-    whole = page.evaluate(STREAM, [module, SENT, []])
+    ways = [[], list(range(1, len(SENT))), *([cut] for cut in range(1, len(SENT)))]
+    whole, *others = page.evaluate(STREAM, [module, SENT, ways])
     assert whole["events"] == [
         {"type": "counts", "data": '{"a":\n1}', "id": "7"},
         {"type": "message", "data": "", "id": "7"},
         {"type": "message", "data": " two", "id": ""},
     ]
     assert (whole["lastId"], whole["retryMs"]) == ("", 1500)
-    for cut in range(1, len(SENT)):
-        assert page.evaluate(STREAM, [module, SENT, [cut]]) == whole, cut
-    assert page.evaluate(STREAM, [module, SENT, list(range(1, len(SENT)))]) == whole
+    assert [ways[place] for place, found in enumerate(others, 1) if found != whole] == []

@@ -50,7 +50,7 @@ def test_what_is_unlike_all_labels_and_comes_in_numbers_is_new() -> None:
     for sketch in SKETCHER.sketches(REFUNDS):
         pool.learn(sketch)
     for text, sketch in zip(OUTAGES + REFUNDS, SKETCHER.sketches(OUTAGES + REFUNDS), strict=True):
-        pool.add(text, sketch, 0.0)
+        pool.add(text, sketch, 1.0)
     assert set(pool.best("new", 10)) <= set(OUTAGES[ALIKE:])
 
 

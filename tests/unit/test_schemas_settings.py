@@ -15,6 +15,7 @@ FIELDS = msgspec.structs.fields(Settings)
 MOST = {
     "max_text_bytes": 1024 * 1024, "proba_top": 500, "model_memory_mib": 16384, "trending_slide_s": 24 * 3600,
     "trending_window_slides": 1440, "trending_top": 1000, "trending_lateness_ms": 3_600_000, "trending_idle_ms": 3_600_000,
+    "review_labels_per_event": 5, "review_window": 200_000, "review_claim_s": 86_400,
 }  # fmt: skip
 COUNTS = [field.name for field in FIELDS if type(field.default) is int]
 
@@ -60,7 +61,7 @@ names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 
 
 @given(
-    st.fixed_dictionaries({name: st.integers(256, MOST.get(name, 10**9)) for name in COUNTS}),
+    st.fixed_dictionaries({name: st.integers(min(256, MOST.get(name, 256)), MOST.get(name, 10**9)) for name in COUNTS}),
     st.lists(names, min_size=1, max_size=8).map(tuple),
     st.from_regex(r"[A-Za-z0-9._-]{0,64}", fullmatch=True),
 )

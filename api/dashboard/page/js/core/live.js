@@ -71,7 +71,7 @@ async function run() {
   }
   if (current !== mine) return;
   current = null;
-  if (live.get() === "live") live.set("retrying");
+  // A stream that has ended in order is taken up again, and nothing is amiss: the server lets each go after a while.
   const jitter = 0.75 + Math.random() / 2;
   timer = setTimeout(run, Math.max(pause ?? 0, wait * jitter));
   wait = Math.min(LONGEST_WAIT_MS, Math.max(FIRST_WAIT_MS, wait * 2));

@@ -9,6 +9,8 @@ export const setup = new Value(null);
 export const classes = new Value([]);
 /** The answer of GET /v1/me, or null. */
 export const me = new Value(null);
+/** Whether the key that is used may do what needs a role; true as long as that is not known. */
+export const may = (role) => me.get()?.roles.includes(role) ?? true;
 /** The view that is shown. */
 export const view = new Value("overview");
 /** How the live stream is: waiting, live, polling, retrying, off. */

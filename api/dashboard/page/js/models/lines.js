@@ -4,7 +4,7 @@ import { button, byId, el, fill, table } from "../core/dom.js";
 import { count, cut, full, percent, signed } from "../core/format.js";
 import { Panel } from "../core/panel.js";
 import { poll } from "../core/poll.js";
-import { task } from "../core/state.js";
+import { may, task } from "../core/state.js";
 import { askFor } from "./dialog.js";
 
 const KINDS = { serving: "good", shadow: "warn", split: "warn", former: "plain", gone: "plain", stored: "plain" };
@@ -35,7 +35,7 @@ export function startLines() {
 
 function draw(panel, found, again) {
   const focused = panel.content.contains(document.activeElement) ? document.activeElement.dataset.does : null;
-  byId("rollback").disabled = !found.lines.some((line) => line.place === "former");
+  byId("rollback").disabled = !may("admin") || !found.lines.some((line) => line.place === "former");
   const rows = found.lines.slice(0, 50).map((line) => [
     el("span", { class: "breaks" }, line.line), place(line), line.since ? full(line.since) : "from the beginning",
     el("span", {}, trialText(line), line.passed === null ? null : el("span", { class: line.passed ? "good" : "bad" }, ` gate ${line.passed ? "passed" : "not passed"}`)),
@@ -64,7 +64,7 @@ function lastText(change) {
 function actions(line, found, again) {
   if (line.place === "serving" || (line.line === "base" && line.place === "gone")) return el("span", {});
   const does = (what, text) => button(text, () => askFor({ do: what, line: line.line, serving: found.serving, to: line.line }, again),
-    { data: { does: `${what} ${line.line}` }, "aria-label": `${text.replace(" …", "")} ${line.line}` });
+    { data: { does: `${what} ${line.line}` }, disabled: !may("admin"), title: may("admin") ? null : "Your key may not change models", "aria-label": `${text.replace(" …", "")} ${line.line}` });
   const watched = ["shadow", "split", "former"].includes(line.place);
   return el("span", { class: "row" }, does("promote", "Promote …"), watched ? does("drop", "Drop …") : does("shadow", "Watch …"));
 }

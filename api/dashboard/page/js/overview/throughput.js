@@ -37,9 +37,10 @@ export function startThroughput() {
 function pointsOf({ buckets: found, range: chosen }) {
   const half = WIDTHS[chosen.granularity] / 2;
   const points = found.map((bucket) => ({ time: Math.min(Date.now(), bucket.start + half), rate: bucket.total / bucket.seconds }));
-  if (range.get() !== "minutes" || rates.length < 5) return points;
+  if (range.get() !== "minutes" || !rates.length) return points;
   // Where the stream is known by the second, that is shown in place of the minutes.
-  return [...points.filter((point) => point.time < rates[0].time), ...rates];
+  // It speaks only when something changes: what it said last holds until now.
+  return [...points.filter((point) => point.time < rates[0].time), ...rates, { time: Date.now(), rate: rates.at(-1).rate }];
 }
 
 function drawn(points, chosen, look) {

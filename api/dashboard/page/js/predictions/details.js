@@ -76,7 +76,8 @@ function show(p, facts, history) {
   const meta = Object.entries(p.meta ?? {}).map(([name, value]) => `${cut(name, 40)}: ${cut(String(value), 80)}`).join(", ");
   const rows = [
     ["event", p.event_id], ["model", `${p.model.line}, seq ${count(p.model.seq)}, ${count(p.classes)} classes`],
-    ["truth", p.truth], ["predicted", full(p.predicted_at)], ["event's time", `${full(p.event_ts)} (${duration(p.predicted_at - p.event_ts)} before)`],
+    ["truth", p.truth], ["predicted", `${full(p.predicted_at)}, ${duration(Math.max(0, p.predicted_at - p.arrived_at))} after it came`],
+    ["its own time", p.event_ts === p.arrived_at ? null : full(p.event_ts)],
     ["with it", meta], ["trace", p.traceparent],
   ];
   fill(facts, rows.filter(([, value]) => value).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));

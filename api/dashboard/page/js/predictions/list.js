@@ -26,6 +26,7 @@ class List {
   following = true;
   asked = 0;
   among = null;
+  oneIn = 1;
 
   constructor() {
     this.holder = byId("predictions-list");
@@ -75,6 +76,13 @@ class List {
     }
   }
 
+  /** Ask what has become known of the rows since they came; none is moved. */
+  async renew() {
+    const { predictions, indexed } = await get("/v1/predictions", { ...queryOf(wanted.get(), Date.now()), limit: LIVE_ROWS });
+    for (const prediction of predictions) if (this.rows.has(prediction.event_id)) this.#put(prediction);
+    this.#count(indexed);
+  }
+
   clear() {
     for (const row of [...this.rows.values()]) this.#drop(row);
     this.waiting = [];
@@ -116,6 +124,8 @@ class List {
 
   /** Take in what has just come. */
   take(fresh) {
+    const passed = fresh.reduce((all, { passed_over: n = 0 }) => all + n, 0);
+    this.oneIn = 0.9 * this.oneIn + 0.1 * ((fresh.length + passed) / fresh.length);
     const given = wanted.get();
     if (!canTell(given)) return;
     this.waiting.push(...fresh.filter((prediction) => !this.rows.has(prediction.event_id) && matches(given, prediction)));
@@ -172,12 +182,17 @@ class List {
     this.moreRow.hidden = !next || this.rows.size >= MOST_ROWS;
     this.said.hidden = this.rows.size > 0;
     if (!this.rows.size) say(this.said, Object.keys(wanted.get()).length ? "No prediction fits these filters." : "No prediction yet. What to send is said on the overview.");
+    this.#count(indexed);
+  }
+
+  #count(indexed) {
     if (indexed) this.among = `the ${count(indexed.events)} newest events${indexed.oldest ? `, since ${clock(indexed.oldest)}` : ""}`;
     this.#summarise();
   }
 
   #summarise() {
-    say(this.summary, this.rows.size ? `Showing ${count(this.rows.size)}${this.among ? ` among ${this.among}` : ""}` : "");
+    const sample = this.following && this.oneIn > 1.5 ? `; of those that come, about one in ${count(this.oneIn)} is shown` : "";
+    say(this.summary, this.rows.size ? `Showing ${count(this.rows.size)}${this.among ? ` among ${this.among}` : ""}${sample}` : "");
   }
 }
 
@@ -185,8 +200,8 @@ export function startPredictions() {
   const list = new List();
   const asked = poll(async () => {
     const quiet = list.rows.size && canTell(wanted.get()) && ["live", "polling"].includes(live.get());
-    if (!list.following || list.busy || quiet) return;
-    await list.load();
+    if (quiet) await list.renew();
+    else if (list.following && !list.busy) await list.load();
   }, 5000, ["predictions"]);
   const again = () => {
     for (const row of [...list.rows.values()]) row.toggle(false);

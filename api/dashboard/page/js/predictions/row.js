@@ -2,6 +2,7 @@
 import { bar, button, el, fill } from "../core/dom.js";
 import { ago, cut, decimal, full, percent } from "../core/format.js";
 import { labelTag } from "../core/palette.js";
+import { may } from "../core/state.js";
 import { correct, statusOf } from "./corrections.js";
 import { details } from "./details.js";
 import { statePill, statusPill } from "./states.js";
@@ -20,12 +21,13 @@ export class Row {
     this.opener = button("▾", () => this.toggle(), { class: "icon-button", "aria-expanded": "false", "aria-controls": `${this.id}-more`, "aria-label": `Why, and other labels: ${snippet}` });
     this.right = button("✓", () => this.#say({ verdict: "right" }), { class: "icon-button right", "aria-label": `Right: ${snippet}`, title: "Right" });
     this.wrong = button("✗", () => this.#wrong(), { class: "icon-button wrong", "aria-label": `Wrong: ${snippet}`, title: "Wrong" });
-    this.right.disabled = this.wrong.disabled = prediction.label === null;
+    this.right.disabled = this.wrong.disabled = prediction.label === null || !may("write");
+    if (!may("write")) this.right.title = this.wrong.title = "Your key may not label";
     this.more = el("div", { id: `${this.id}-more`, hidden: true });
     this.node = el("li", { data: { event: prediction.event_id } }, el("div", { class: "prediction" },
       el("span", {}, labelTag(prediction.label)),
       el("span", { class: "sure" }, el("span", {}, prediction.score === null || prediction.score === undefined ? percent(prediction.confidence) : decimal(prediction.score)), bar(prediction.confidence)),
-      el("span", { class: "text" }, cut(prediction.text, 2000) || el("i", {}, "(no text)")),
+      el("span", { class: "text" }, el("bdi", {}, cut(prediction.text, 2000) || "(no text)")),
       this.#side,
       el("span", { class: "actions" }, this.right, this.wrong, this.opener)), this.more);
     this.refresh();

@@ -4,7 +4,7 @@ import { get, post } from "../core/api.js";
 import { button, byId, el, field, fill } from "../core/dom.js";
 import { count } from "../core/format.js";
 import { Panel, reason } from "../core/panel.js";
-import { myName, setMyName, task, view } from "../core/state.js";
+import { classes, myName, setMyName, task, view } from "../core/state.js";
 import { showHelp } from "./help.js";
 import { Item } from "./item.js";
 import { onKey } from "./shortcuts.js";
@@ -69,6 +69,8 @@ class Queue {
     this.busy = true;
     const { event_id: id, claim } = this.item.asked;
     this.item.wait(true);
+    // A new class is there for the next text at once; the model will have learned it in a second.
+    if (said.label && !classes.get().includes(said.label)) classes.set([...classes.get(), said.label].sort());
     try {
       await post(`/v1/review/${encodeURIComponent(id)}/${what}`, { reviewer: myName(), claim, ...said });
       await this.next(meant);
