@@ -1,7 +1,7 @@
 // The counts of the chosen range, asked for once and shown by two charts; and the counts of the live stream.
 import { get } from "../core/api.js";
 import { onLive } from "../core/live.js";
-import { seen } from "../core/palette.js";
+import { rank } from "../core/palette.js";
 import { poll } from "../core/poll.js";
 import { anything, live, task } from "../core/state.js";
 import { Value } from "../core/value.js";
@@ -45,7 +45,7 @@ export function startCounts() {
 }
 
 function took(counts) {
-  seen(Object.entries(counts.counts).sort((one, other) => other[1] - one[1]).map(([label]) => label));
+  rank(counts.counts);
   newest.set(counts);
   anything.set(counts.total > 0);
 }

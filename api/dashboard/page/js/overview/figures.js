@@ -62,7 +62,7 @@ function agoOf(model) {
 
 function windowText(found) {
   if (!found?.window) return "no label has scored yet";
-  return `of the last ${count(found.window.labels)} labels; macro-F1 ${decimal(found.window.macro_f1, 2)}`;
+  return `last ${count(found.window.labels)} labels; macro-F1 ${decimal(found.window.macro_f1, 2)}`;
 }
 
 function alarmText(last) {

@@ -2,7 +2,7 @@
 import { Chart } from "../charts/chart.js";
 import { plain } from "../charts/plotly.js";
 import { count, cut, day, local, rate } from "../core/format.js";
-import { colourOf, coloured, seen } from "../core/palette.js";
+import { colourOf, coloured, rank } from "../core/palette.js";
 import { Panel } from "../core/panel.js";
 import { buckets } from "./counts.js";
 import { WIDTHS } from "./range.js";
@@ -39,7 +39,7 @@ const NO_CLASS = "no class yet";
 function seriesOf(found) {
   const totals = new Map();
   for (const bucket of found) for (const [label, n] of Object.entries(bucket.counts)) totals.set(label, (totals.get(label) ?? 0) + n);
-  seen([...totals.keys()].sort((one, other) => totals.get(other) - totals.get(one)));
+  rank(Object.fromEntries(totals));
   const named = coloured().filter((label) => totals.has(label)).sort((one, other) => totals.get(other) - totals.get(one));
   const series = new Map(named.map((label) => [label, found.map((bucket) => bucket.counts[label] ?? 0)]));
   const rest = found.map((bucket) => bucket.total - sum(named.map((label) => bucket.counts[label] ?? 0)) - (bucket.counts[""] ?? 0));

@@ -34,5 +34,5 @@ function row(prediction) {
   return el("li", {},
     el("span", {}, labelTag(prediction.label)),
     el("span", { class: "quiet small" }, `${percent(prediction.confidence, 0)} · ${ago(prediction.predicted_at)}`),
-    el("a", { class: "text", href: link }, cut(prediction.text, 160) || "(no text)"));
+    el("a", { class: "text", href: link }, el("bdi", {}, cut(prediction.text, 160) || "(no text)")));
 }

@@ -1,7 +1,6 @@
 // The predictions that have just come: from the live stream, or asked for while that is not there. A few hundred at most.
 import { get } from "../core/api.js";
 import { onLive } from "../core/live.js";
-import { seen } from "../core/palette.js";
 import { poll } from "../core/poll.js";
 import { live, task } from "../core/state.js";
 
@@ -43,6 +42,5 @@ function take(predictions) {
     if (known.size <= KNOWN) break;
     known.delete(id);
   }
-  seen(fresh.map((prediction) => prediction.label));
   for (const listener of listeners) listener(fresh);
 }

@@ -37,7 +37,7 @@ async function show(panel) {
   ]);
   fill(panel.content,
     table([{ name: "name" }, { name: "share" }, { name: "count", number: true }, { name: "change", number: true }], rows, { kind: "ranked", caption: `Trending ${asked}s` }),
-    el("p", { class: "note" }, `${clock(found.start)} to ${clock(found.end)}, ${count(found.total)} texts; the change is to the ${duration(found.window_ms)} before`));
+    el("p", { class: "note" }, `${clock(found.start)} to ${clock(found.end)}, ${count(found.total)} texts; compared with the ${duration(found.window_ms)} before`));
 }
 
 function changeOf({ before, change }) {

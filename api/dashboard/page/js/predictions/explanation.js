@@ -24,5 +24,5 @@ export function evidence(explanation) {
 
 function part({ kind, text, value }) {
   const shown = text ? cut(text, 40) : "(every text)";
-  return el("li", { class: value > 0 ? "for" : "against", title: kind }, el("span", {}, shown), el("small", {}, signed(value)));
+  return el("li", { class: value > 0 ? "for" : "against", title: kind }, el("bdi", {}, shown), el("small", {}, signed(value)));
 }

@@ -27,7 +27,7 @@ export class Row {
     this.node = el("li", { data: { event: prediction.event_id } }, el("div", { class: "prediction" },
       el("span", {}, labelTag(prediction.label)),
       el("span", { class: "sure" }, el("span", {}, prediction.score === null || prediction.score === undefined ? percent(prediction.confidence) : decimal(prediction.score)), bar(prediction.confidence)),
-      el("span", { class: "text" }, cut(prediction.text, 2000) || el("i", {}, "(no text)")),
+      el("span", { class: "text" }, el("bdi", {}, cut(prediction.text, 2000) || "(no text)")),
       this.#side,
       el("span", { class: "actions" }, this.right, this.wrong, this.opener)), this.more);
     this.refresh();

@@ -1,6 +1,6 @@
 // How each class fares: precision, recall, F1 over the window.
 import { el, fill, table } from "../core/dom.js";
-import { count, cut, decimal } from "../core/format.js";
+import { count, decimal } from "../core/format.js";
 import { labelTag } from "../core/palette.js";
 import { Panel } from "../core/panel.js";
 import { quality } from "../overview/figures.js";
@@ -18,7 +18,7 @@ export function startClasses() {
     panel.ok();
     panel.note.textContent = `over the last ${count(found.window.labels)} labels, the weakest first`;
     const rows = classes.sort((one, other) => one[1].f1 - other[1].f1).slice(0, SHOWN).map(([label, scores]) =>
-      [labelTag(cut(label, 60)), decimal(scores.f1, 2), decimal(scores.precision, 2), decimal(scores.recall, 2), count(scores.support)]);
+      [labelTag(label), decimal(scores.f1, 2), decimal(scores.precision, 2), decimal(scores.recall, 2), count(scores.support)]);
     const columns = [{ name: "class" }, { name: "F1", number: true }, { name: "precision", number: true }, { name: "recall", number: true }, { name: "labels", number: true }];
     fill(panel.content, el("div", { class: "scroll" }, table(columns, rows, { caption: "Scores of each class" })));
   });

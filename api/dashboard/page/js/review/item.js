@@ -17,7 +17,7 @@ export class Item {
     const { input, parts } = classInput("new-label", { "aria-label": "Another label, known or new", placeholder: "another label, known or new", class: "grow", required: true });
     this.input = input;
     this.failed = el("p", { class: "said bad", role: "alert", hidden: true });
-    this.text = el("p", { class: "text", tabindex: "-1", id: "review-text" }, asked.text || "(no text)");
+    this.text = el("p", { class: "text", tabindex: "-1", id: "review-text", dir: "auto" }, asked.text || "(no text)");
     this.others = this.#others(parts);
     this.node = el("div", { class: "asked", data: { event: asked.event_id } }, this.#head(left), this.text, el("div", { class: "choices", role: "group", "aria-label": "Classes" }, this.buttons), this.others, this.failed);
     input.addEventListener("keydown", (event) => {
