@@ -83,7 +83,7 @@ def create_app(settings: Settings, api: ApiSettings = _LOOPBACK) -> FastAPI:
     alarm_feed = AlarmFeed(settings)
     hub = Hub(recent, reader, measures)
     claims = Claims(client, lifetime_ms=settings.review_claim_s * 1000, topic_prefix=settings.topic_prefix)
-    audit = Publisher(settings.kafka, lambda topic, records: measures.written(topic[prefix:], records))
+    audit = Publisher(settings.kafka)
     trail = Trail(lambda records: audit.publish(settings.topic_prefix + Topic.AUDIT, records))
     access = Access(api, trail)
     readiness = Readiness(settings, reader, feed, watched=access.watched)

@@ -88,6 +88,6 @@ def test_metrics_of_requests_parts_and_records(api: httpx.Client) -> None:
     assert values(api, "millrace_api_requests_in_flight") == {(): 1}, "the one that asks"
     when_read(api, "/v1/models")
     api.get("/readyz")
-    assert values(api, "millrace_api_part_up") == {("kafka",): 1, ("redis",): 1, ("model_log",): 1}
+    assert values(api, "millrace_api_part_up") == {("kafka",): 1, ("redis",): 1, ("model_log",): 1, ("audit",): 1}
     assert values(api, "millrace_label_states")["trained", "default"] == 0
     assert "SECRET" not in api.get("/metrics").text

@@ -217,11 +217,11 @@ def test_a_missing_topic_is_a_503(serve: Serve, redis_part: Part, kafka: str) ->
 
 
 def until_parts(api: httpx.Client, wanted: dict[str, bool | None]) -> dict[str, Any]:
-    """The parts as soon as they are as wanted; each is asked every two seconds."""
+    """The parts as soon as they are as wanted; each is asked every two seconds. The audit has tests of its own."""
     deadline = time.monotonic() + 10 * ASK_AGAIN_S
     while True:
         parts: dict[str, Any] = api.get("/readyz").json()["parts"]
-        if {name: part["ready"] for name, part in parts.items()} == wanted:
+        if {name: part["ready"] for name, part in parts.items() if name != "audit"} == wanted:
             return parts
         assert time.monotonic() < deadline, parts
         time.sleep(0.05)
