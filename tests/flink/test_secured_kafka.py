@@ -8,8 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from pyflink.common import Row
 
+from schemas.parsing import encode
+from schemas.records import Event
 from schemas.settings import as_environment, read_settings
 from schemas.topics import Topic
 from stack.kafka import reachable
@@ -23,7 +24,7 @@ from store.kafka_login import troubles
 from stream import kafka_login
 from stream.environment import Job, Placement, configuration, create_environment
 from stream.kafka_ends import add_sink, raw_source
-from stream.rows import OUT
+from stream.rows import OUT, out
 from tests.flink.conftest import KAFKA_PASSWORD_VARIABLE
 from tests.secured_broker import PASSWORD, SecuredBroker
 
@@ -125,16 +126,17 @@ def test_jobs_write_and_read_through_it(broker: SecuredBroker, how: str, tmp_pat
     topic = settings.topic_prefix + Topic.EVENTS
     placement = Placement(checkpoints=f"file://{tmp_path}/checkpoints")
     environment = create_environment(configuration(Job.CLASSIFY, settings, placement))
-    sent = environment.streams.from_collection([Row(topic, "e1", b"hello", "default", None)], OUT)
+    event = Event(event_id="e1", text="hello")
+    sent = environment.streams.from_collection([out(topic, "e1", event, task="default")], OUT)
     add_sink(environment.tables, sent, settings, [Topic.EVENTS, Topic.PREDICTIONS], job=Job.CLASSIFY, exactly_once=True)
     assert PASSWORD not in environment.streams.get_execution_plan()
     environment.streams.execute("write")
-    assert [record.value for batch in read_committed(settings.kafka, topic) for record in batch] == [b"hello"]
+    assert [record.value for batch in read_committed(settings.kafka, topic) for record in batch] == [encode(event)]
     source = raw_source(environment.tables, settings, Topic.EVENTS, job=Job.CLASSIFY)
     assert PASSWORD not in source.explain()
     texts = environment.tables.sql_query(f"SELECT DECODE(record_value, 'UTF-8') FROM {source}")  # noqa: S608 - the name is Flink's
     with texts.execute().collect() as rows:
-        assert next(rows)[0] == "hello"
+        assert next(rows)[0] == encode(event).decode()
     logs = [path for path in Path(os.environ["FLINK_LOG_DIR"]).rglob("*") if path.is_file()]
     assert logs
     assert not [path for path in logs if PASSWORD in path.read_text(errors="replace")]
