@@ -26,6 +26,7 @@ from schemas.parsing import encode
 from schemas.records import Aggregate, FeedbackRef, LabelState, ModelVersion, Position, Quality, Scores, State
 from schemas.settings import Settings
 from stack.process import Part
+from store.recent.index import RecentIndex
 from store.writer import RedisWriter
 from tests.recent_rows import prediction
 
@@ -38,6 +39,7 @@ class Served(NamedTuple):
     url: str
     port: int
     hub: Hub
+    recent: RecentIndex
     server: uvicorn.Server
     thread: threading.Thread
 
@@ -69,7 +71,7 @@ def serving(settings: Settings) -> Iterator[Served]:
         port = server.servers[0].sockets[0].getsockname()[1]
         services = app.state.services
         wait_until(lambda: all(map(services.recent.is_filled, settings.tasks)), "filled")
-        yield Served(f"http://127.0.0.1:{port}/v1/live", port, services.live, server, thread)
+        yield Served(f"http://127.0.0.1:{port}/v1/live", port, services.live, services.recent, server, thread)
     finally:
         server.should_exit = True
         thread.join(30)
@@ -113,12 +115,23 @@ def write(writer: RedisWriter, *numbers: int, label: str = "a", text: str = "hi"
     writer.write_predictions([encode(made) for made in batch])
 
 
+def wait_until_indexed(served: Served, event_id: str, state: State | None = None) -> None:
+    """Wait until the index, from which live clients are served, has it: what comes after a client has come is new to it."""
+
+    def has_it() -> bool:
+        found = served.recent.some("default", [event_id]).get(event_id)
+        return found is not None and found.marks.state is state
+
+    wait_until(has_it, f"{event_id} is indexed")
+
+
 def take(events: Iterator[Event], count: int) -> list[Event]:
     return list(itertools.islice(events, count))
 
 
 def test_predictions_come_as_they_are_made(served: Served, writer: RedisWriter) -> None:
     write(writer, 1)
+    wait_until_indexed(served, "e1")
     with (
         listening(served, kinds="prediction") as everything,
         listening(served, kinds="prediction", label="b", min_confidence=0.505) as chosen,
@@ -164,6 +177,8 @@ def test_a_client_goes_on_where_it_was(served: Served, writer: RedisWriter) -> N
     writer.write_label_states(
         [LabelState(event_id="e4", task="default", state=State.TRAINED, feedback=feedback, label="a", served="a", time=NOW)]
     )
+    wait_until_indexed(served, "e6")
+    wait_until_indexed(served, "e4", State.TRAINED)
     with listening(served, kinds="prediction", label="a", headers={"Last-Event-ID": last}) as events:
         resumed, *missed = take(events, 4)
         assert (resumed.kind, resumed.data) == ("resumed", {"complete": True, "sent": 3, "passed_over": 0})
