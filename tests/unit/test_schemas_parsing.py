@@ -107,6 +107,7 @@ STRATEGIES: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
     msgspec.inspect.LiteralType: lambda info: st.sampled_from(info.values),
     msgspec.inspect.DictType: lambda info: st.dictionaries(text, values_of(info.value_type), max_size=3),
     msgspec.inspect.ListType: lambda info: st.lists(values_of(info.item_type), max_size=3),
+    msgspec.inspect.VarTupleType: lambda info: st.lists(values_of(info.item_type), max_size=3).map(tuple),
     msgspec.inspect.UnionType: lambda info: st.one_of([values_of(part) for part in info.types]),
     msgspec.inspect.StructType: lambda info: struct_of(info.cls),
 }
