@@ -44,6 +44,7 @@ def values(api: httpx.Client, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_ids_and_traces_go_through_to_the_records(api: httpx.Client, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "httpx")
     caplog.set_level(logging.INFO, "api.requests")
     given = {"X-Request-ID": "req-1", "traceparent": TRACE}
     answer = api.post("/v1/events", json={"event_id": "e1", "text": "SECRET"}, headers=given)
@@ -61,6 +62,8 @@ def test_ids_and_traces_go_through_to_the_records(api: httpx.Client, settings: S
 
 
 def test_problems_name_their_request_and_the_log_no_path_and_no_query(api: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    # The client of this test is in the same process, and names every address that it asks.
+    caplog.set_level(logging.WARNING, "httpx")
     caplog.set_level(logging.INFO, "api.requests")
     for path, route, status in (
         ("/v1/predictions/SECRET?task=SECRET", "/v1/predictions/{event_id:path}", 422),
