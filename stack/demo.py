@@ -91,7 +91,7 @@ def _measure(args: argparse.Namespace, rows: Iterable[Row | BadLine], stack: Sta
     wants_report = bool(args.exit_when_done or args.report)
     dataset = args.dataset.name if args.dataset else GENERATED
     measured = MeasuredRun(settings=stack.settings, plan=plan_of(args), dataset=dataset, probe=probe_of(folder), ledger=args.sent)
-    urls = {name: address for name, address in stack.addresses.items() if address.startswith("http")}
+    urls = {"dashboard": stack.addresses["api"], "flink": stack.addresses["flink"]}
     for name, url in urls.items():
         _say(f"{name}: {url}")
     with stopped_by_signals(measured.stop):

@@ -121,9 +121,9 @@ class Stack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where the parts are: kafka (bootstrap servers), redis (URL), flink_rest (host:port), flink (URL), api (URL)."""
-        found: dict[str, str] = msgspec.structs.asdict(self.state().addresses)
-        return {**found, "flink": f"http://{found['flink_rest']}"}
+        """Where the parts are: kafka (bootstrap servers), redis (URL), flink_rest (host:port), flink (URL), api (URL, and the dashboard)."""
+        at = self.state().addresses
+        return {"kafka": at.kafka, "redis": at.redis, "flink_rest": at.flink_rest, "api": at.api, "flink": f"http://{at.flink_rest}"}
 
     def pids(self) -> dict[str, int]:
         """The process ids of the parts that run, and of the supervisor."""

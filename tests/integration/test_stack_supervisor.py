@@ -54,6 +54,7 @@ def test_everything_is_up_and_says_where(stack: Stack) -> None:
     assert set(stack.pids()) == PARTS | {"supervisor"}
     assert state.notes == []
     assert stack.settings.topic_partitions == 2
+    assert all(isinstance(address, str) for address in stack.addresses.values())
     assert reachable(stack.addresses["kafka"])
     assert answers(stack.addresses["redis"])
 
