@@ -121,7 +121,7 @@ class Stack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where the parts are: kafka (bootstrap servers), redis (URL), flink_rest (host:port), flink (URL), api (URL, of the dashboard too)."""
+        """Where the parts are: kafka (bootstrap servers), redis (URL), flink_rest (host:port), flink (URL), api (URL)."""
         at = self.state().addresses
         return {"kafka": at.kafka, "redis": at.redis, "flink_rest": at.flink_rest, "api": at.api, "flink": f"http://{at.flink_rest}"}
 
