@@ -70,7 +70,8 @@ docs: setup ## Generate docs/schemas, docs/topics.md, docs/settings.md and docs/
 	@$(BIN)/python -m schemas.json_schema docs/schemas
 
 lock: setup ## Resolve the locks again (UPGRADE=1: to the newest versions)
-	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --extra stack -o requirements.lock
+	$(COMPILE) pyproject.toml -c requirements.lock -o base.lock
 	$(COMPILE) --group pyproject.toml:dev -c requirements.lock -o dev.lock
 	$(COMPILE) --group pyproject.toml:refresh -c requirements.lock -c dev.lock -o refresh.lock
 	$(COMPILE) --group pyproject.toml:build -c requirements.lock -o build.lock

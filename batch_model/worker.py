@@ -22,7 +22,7 @@ from batch_model.runs import Run
 from batch_model.triggers import Due, Outcome, Rules, Seen, State
 from batch_model.watching import Watching
 from batch_model.worker_memory import Memory
-from batch_model.worker_metrics import Metrics, MetricsServer
+from batch_model.worker_metrics import LOOPBACK, Metrics, MetricsServer
 from schemas.manifest import Manifest
 from schemas.refresh_settings import read_refresh_settings
 from schemas.settings import Settings, SettingsError, read_settings
@@ -224,7 +224,10 @@ def _made_at(manifest: Manifest) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m batch_model.worker", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--port", type=int, default=0, help="port of the metrics on the loopback (default: any free one)")
+    parser.add_argument(
+        "--host", default=LOOPBACK, help="address of the metrics, which anybody who reaches it may read (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=0, help="port of the metrics (default: any free one)")
     options = parser.parse_args(arguments)
     try:
         settings, worker, refresh = read_settings(os.environ), read_worker_settings(os.environ), read_refresh_settings(os.environ)
@@ -232,11 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = refresh_root(settings, refresh)
         folder.mkdir(parents=True, exist_ok=True)
         metrics = Metrics()
-        server = MetricsServer(metrics, options.port)
+        server = MetricsServer(metrics, options.port, options.host)
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    log.info("metrics at http://127.0.0.1:%d/metrics", server.port)
+    log.info("metrics at http://%s:%d/metrics", options.host, server.port)
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))

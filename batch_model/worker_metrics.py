@@ -73,14 +73,14 @@ def _labels(labels: tuple[tuple[str, str], ...]) -> str:
 class MetricsServer:
     """Serves `/metrics` and `/healthz` from one thread until it is closed; port 0 takes any free one."""
 
-    def __init__(self, metrics: Metrics, port: int) -> None:
+    def __init__(self, metrics: Metrics, port: int, host: str = LOOPBACK) -> None:
         """Listen on the loopback.
 
         Raises:
             OSError: if the port is taken.
         """
         pages: dict[str, Callable[[], str]] = {"/metrics": metrics.text, "/healthz": lambda: "alive\n"}
-        self._server = http.server.HTTPServer((LOOPBACK, port), _handler(pages))
+        self._server = http.server.HTTPServer((host, port), _handler(pages))
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="metrics", daemon=True)
         self._thread.start()

@@ -1,7 +1,7 @@
 """JSON Schema of the topics' records, and the program that writes it and the reference pages into the documentation.
 
 `python -m schemas.json_schema docs/schemas` writes one schema a topic there, and `topics.md`, `settings.md` and `metrics.md` into the
-folder above. The functions are pure; only `main` touches files.
+folder above, `.env.example` into the one above that. The functions are pure; only `main` touches files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from schemas.audit import AuditRecord
 from schemas.log import AnyLogEntry, Command
 from schemas.metrics import metrics_page
 from schemas.records import SCHEMA_VERSION, Aggregate, Alarm, DeadLetter, Event, Feedback, LabelState, Prediction, Quality
-from schemas.reference import settings_page, topics_page
+from schemas.reference import environment_example, settings_page, topics_page
 from schemas.topics import Topic
 from schemas.trending import Trending
 
@@ -70,7 +70,8 @@ def generated_files() -> dict[str, str]:
     """Return every generated file: its path relative to the folder of the schemas, and its text."""
     schemas = {topic: topic_schema(topic) for topic in Topic}
     files = {f"{topic.value}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for topic, schema in schemas.items()}
-    return {**files, "../topics.md": topics_page(schemas), "../settings.md": settings_page(), "../metrics.md": metrics_page()}
+    pages = {"topics.md": topics_page(schemas), "settings.md": settings_page(), "metrics.md": metrics_page()}
+    return {**files, **{f"../{name}": text for name, text in pages.items()}, "../../.env.example": environment_example()}
 
 
 def main(folder: Path) -> None:

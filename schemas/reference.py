@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from schemas.api_settings import API_PREFIX, ApiSettings
+from schemas.compose_settings import ComposeSettings
 from schemas.kafka_login import LOGIN_PREFIX, KafkaLogin
 from schemas.refresh_settings import REFRESH_PREFIX, RefreshSettings
 from schemas.settings import PREFIX, Settings
@@ -32,6 +34,19 @@ TOPIC_KEYS: dict[Topic, str] = {
     Topic.AUDIT: "name of the API key, empty without one",
 }
 """What the Kafka key of a record is made of."""
+
+SET_BY_COMPOSE = ("MILLRACE_ARTIFACTS", "MILLRACE_REFRESH_FOLDER", "MILLRACE_API_HOST")
+"""Fixed inside the containers."""
+COMPOSE_DEFAULTS = {
+    "MILLRACE_KAFKA": "kafka:9092",
+    "MILLRACE_REDIS": "redis://redis:6379/0",
+    "MILLRACE_API_KEYS": "/run/millrace/keys/keys.json",
+    "MILLRACE_REFRESH_REGISTRY": "http://mlflow:5000",
+    "MILLRACE_REFRESH_EVERY_S": "86400",
+}
+"""What `docker-compose.yml` says where nothing else is said."""
+OFFICIAL_IMAGES = {"PYTHON_IMAGE": "python:3.11-slim-bookworm", "KAFKA_IMAGE": "apache/kafka:4.1.1", "REDIS_IMAGE": "redis:7.4"}
+"""The variables that replace official images, and what they replace."""
 
 _GENERATED = "<!-- Generated from the code by `make docs`; a test fails when it is stale. -->"
 _DAY_MS = 24 * 3600 * 1000
@@ -103,8 +118,45 @@ def settings_page() -> str:
             "",
             *_settings_table(WorkerSettings, REFRESH_PREFIX),
             "",
+            "## The container stack",
+            "",
+            "Read by `docker-compose.yml`, from `.env` or the shell ([operations.md](operations.md)); the settings above as well, in containers.",
+            "`KAFKA_IMAGE`, `REDIS_IMAGE`, `PYTHON_IMAGE` and those of the profile `observability` replace official images.",
+            "",
+            *_settings_table(ComposeSettings, PREFIX),
+            "",
         ]
     )
+
+
+def environment_example() -> str:
+    """Return `.env.example`: every variable of the container stack with its default and its meaning, commented out."""
+    lines = [
+        "# Every variable that the container stack reads. Copy it to `.env`, and take the # from those to change. The same names work for the",
+        "# command line and for processes without containers. Made by `make docs`; docs/settings.md has it as tables.",
+    ]
+    parts: tuple[tuple[str, type[msgspec.Struct], str], ...] = (
+        ("The container stack", ComposeSettings, PREFIX),
+        ("Jobs, API and tools", Settings, PREFIX),
+        ("Logging in to Kafka", KafkaLogin, LOGIN_PREFIX),
+        ("The API", ApiSettings, API_PREFIX),
+        ("The refresh", RefreshSettings, REFRESH_PREFIX),
+        ("When a refresh starts by itself, and alerts", WorkerSettings, REFRESH_PREFIX),
+    )
+    for title, kind, prefix in parts:
+        lines += ["", f"# {title}"]
+        meanings = setting_meanings(kind)
+        for field in msgspec.structs.fields(kind):
+            name = prefix + field.name.upper()
+            if name not in SET_BY_COMPOSE:
+                lines += ["", *textwrap.wrap(meanings[field.name], 120, initial_indent="# ", subsequent_indent="# ")]
+                lines.append(f"#{name}={COMPOSE_DEFAULTS.get(name, _shown(field.default))}")
+    images = [f"#{name}={image}" for name, image in OFFICIAL_IMAGES.items()]
+    return "\n".join([*lines, "", "# Official images, where another registry has them", "", *images]) + "\n"
+
+
+def _shown(default: object) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def _settings_table(kind: type[msgspec.Struct], prefix: str) -> list[str]:
@@ -112,7 +164,7 @@ def _settings_table(kind: type[msgspec.Struct], prefix: str) -> list[str]:
     meanings = setting_meanings(kind)
     properties = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
     for field in msgspec.structs.fields(kind):
-        default = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+        default = _shown(field.default)
         shown = f"`{default}`" if default else "empty"
         lines.append(f"| `{prefix}{field.name.upper()}` | {shown} | {describe(properties[field.name])} | {meanings.get(field.name, '')} |")
     return lines

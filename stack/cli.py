@@ -18,14 +18,17 @@ from stack import (
     dead_letters,
     demo,
     evaluate,
+    flink_process,
     import_labels,
     job_command,
     keys_command,
     model_files,
     models_command,
+    prepare_command,
     refresh_command,
     registry_command,
     replay,
+    supervise_command,
 )
 from stack.embedded import Stack
 from stack.errors import NotRunning, StackError
@@ -88,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     dead_letters.add_parser(commands)
     models_command.add_parser(commands)
     keys_command.add_parser(commands)
+    prepare_command.add_parser(commands)
+    supervise_command.add_parser(commands)
+    flink_process.add_parser(commands)
     return parser
 
 

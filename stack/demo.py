@@ -18,6 +18,9 @@ from stack.generator import generate
 from stack.live_table import shown
 from stack.measured_run import MeasuredRun
 from stack.replay import (
+    GENERATED,
+    GENERATED_EVENTS,
+    GENERATED_HELP,
     INTERRUPTED,
     USER_ERRORS,
     SkippedLines,
@@ -33,8 +36,6 @@ from stack.report import Report
 from stack.running_stack import probe_of
 from store.labelled_files import BadLine, Row
 
-GENERATED = "generated"
-EVENTS = 20_000
 RATE = 200.0
 
 
@@ -44,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--dataset", type=Path, metavar="FILE", help="JSON Lines or CSV (also .gz); default: a generated stream with a drift"
     )
-    parser.add_argument("--events", type=count, default=EVENTS, metavar="N", help="length of the generated stream (default: %(default)s)")
+    parser.add_argument("--events", type=count, default=GENERATED_EVENTS, metavar="N", help=GENERATED_HELP)
     add_plan_arguments(parser, rate=RATE)
     parser.add_argument("--exit-when-done", action="store_true", help="print the report after the last label and stop the stack")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder of the stack (default: a temporary one)")

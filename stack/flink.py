@@ -10,39 +10,40 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from stack.flink_configuration import (
-    JM_HEAP_MIB,
-    METASPACE_MIB,
-    TM_FRAMEWORK_MIB,
-    TM_NETWORK_MIB,
     TM_TASK_HEAP_MIB,
     WORKING_FOLDERS,
-    FlinkPorts,
+    FlinkEndpoints,
     distribution,
     made_folder,
-    opened_modules,
     write_configuration,
 )
-from stack.flink_metrics import compiled_loopback, java_options, reporter_options
+from stack.flink_java import CHATTY, job_manager_command, task_manager_command
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.jars import connector_jar, ensure_jars
-from stack.java import COMPILE_LATE, COMPILE_QUICKLY, packaged_java_home
+from stack.java import packaged_java_home
+from stack.jobs import JOBS
 from stack.log4j import log_properties
 from stack.ports import LOOPBACK, free_ports
 from stack.process import Part
 
 SLOTS = 4
 """A slot for each job, and one to spare."""
-_JM = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-_TM = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _PROBE_TIMEOUT_S = 1.0
-_CHATTY = ("org.apache.kafka", "org.apache.flink.kafka.shaded", "org.apache.flink.runtime.checkpoint", "org.apache.flink.connector.kafka")
-"""Several checkpoints and transactions a second; Flink's REST interface tells of each."""
+
+
+def slots_for(parallelism: int) -> int:
+    """Return how many slots all jobs take at most, and one to spare, with so many instances of the predictor.
+
+    >>> slots_for(1), slots_for(4)
+    (4, 7)
+    """
+    return max(SLOTS, parallelism + len(JOBS))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Cluster:
 
 def flink_part_pair(
     folder: Path,
-    ports: FlinkPorts,
+    at: FlinkEndpoints,
     *,
     logs: Path,
     java_home: Path,
@@ -79,7 +80,7 @@ def flink_part_pair(
 
     Args:
         folder: for configuration, links to the jars, and working files.
-        ports: where the JobManager listens.
+        at: where both listen.
         logs: folder of the log files.
         java_home: a JDK 17.
         jars: the cache with the Kafka connector.
@@ -90,23 +91,23 @@ def flink_part_pair(
     # What a killed TaskManager left: nothing in it outlives the process.
     for leftover in WORKING_FOLDERS:
         shutil.rmtree(folder / leftover, ignore_errors=True)
-    variables = {**(environment or {}), **_variables(folder, ports, logs, java_home, jars, slots, heap_mib)}
-    rest = FlinkRest(f"{LOOPBACK}:{ports.rest}", timeout_s=_PROBE_TIMEOUT_S)
-    jobmanager = _job_manager(folder, ports, logs, variables, rest)
-    return Cluster(jobmanager, _task_manager(folder, ports, logs, variables, rest, heap_mib), variables)
+    variables = {**(environment or {}), **flink_variables(folder, at, logs, java_home, jars, slots, heap_mib)}
+    rest = FlinkRest(f"{LOOPBACK}:{at.rest}", timeout_s=_PROBE_TIMEOUT_S)
+    jobmanager = _job_manager(folder, at, logs, variables, rest)
+    return Cluster(jobmanager, _task_manager(folder, at, logs, variables, rest, heap_mib), variables)
 
 
 def link_client(folder: Path, *, logs: Path, java_home: Path, jars: Path) -> dict[str, str]:
     """Return the environment of a client that submits to a cluster elsewhere; its configuration and jars lie below `folder`."""
-    return _variables(folder, FlinkPorts(0, 0, 0), logs, java_home, jars)
+    return flink_variables(folder, FlinkEndpoints(0, 0, 0), logs, java_home, jars)
 
 
-def _variables(
-    folder: Path, ports: FlinkPorts, logs: Path, java_home: Path, jars: Path, slots: int = SLOTS, heap_mib: int = TM_TASK_HEAP_MIB
+def flink_variables(
+    folder: Path, at: FlinkEndpoints, logs: Path, java_home: Path, jars: Path, slots: int = SLOTS, heap_mib: int = TM_TASK_HEAP_MIB
 ) -> dict[str, str]:
     """Write configuration and links to the jars, and return the environment that leads Flink to them and to our Python packages."""
     logs.mkdir(parents=True, exist_ok=True)
-    conf, lib = write_configuration(folder, ports, logs, slots, heap_mib), _link_jars(folder / "lib", jars)
+    conf, lib = write_configuration(folder, at, logs, slots, heap_mib), _link_jars(folder / "lib", jars)
     return {
         "JAVA_HOME": str(java_home),
         "FLINK_HOME": str(distribution()),
@@ -128,9 +129,10 @@ def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, j
     Raises:
         PartFailed: if one does not come up.
     """
-    ports = FlinkPorts(*free_ports(5))
+    rest, rpc, blob, jobmanager_metrics, taskmanager_metrics = free_ports(5)
+    at = FlinkEndpoints(rest, rpc, blob, jobmanager_metrics, taskmanager_metrics)
     home = java_home or packaged_java_home()
-    cluster = flink_part_pair(folder, ports, logs=folder / "logs", java_home=home, jars=ensure_jars(), environment=environment)
+    cluster = flink_part_pair(folder, at, logs=folder / "logs", java_home=home, jars=ensure_jars(), environment=environment)
     cluster.jobmanager.start()
     cluster.taskmanager.start()
     try:
@@ -142,22 +144,19 @@ def start_flink(folder: Path, *, environment: Mapping[str, str] | None = None, j
     return cluster
 
 
-def _job_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
+def _job_manager(folder: Path, at: FlinkEndpoints, logs: Path, variables: Mapping[str, str], rest: FlinkRest) -> Part:
     log = logs / "jobmanager.log"
-    command = [*_java(folder, log, variables, JM_HEAP_MIB, None, COMPILE_QUICKLY), _JM, "--configDir", variables["FLINK_CONF_DIR"]]
-    command += reporter_options(ports.jobmanager_metrics)
-    url = f"http://{LOOPBACK}:{ports.rest}"
+    command = job_manager_command(folder, at, variables, log_properties(log, warnings_only=CHATTY), log)
+    url = f"http://{LOOPBACK}:{at.rest}"
     return Part(
-        "jobmanager", lambda: command, rest.answers, log, ports.rest, out=log.with_suffix(".out"), url=url, environment=variables,
+        "jobmanager", lambda: command, rest.answers, log, at.rest, out=log.with_suffix(".out"), url=url, environment=variables,
         folder=folder, stop_timeout_s=10,
     )  # fmt: skip
 
 
-def _task_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mapping[str, str], rest: FlinkRest, heap_mib: int) -> Part:
+def _task_manager(folder: Path, at: FlinkEndpoints, logs: Path, variables: Mapping[str, str], rest: FlinkRest, heap_mib: int) -> Part:
     log = logs / "taskmanager.log"
-    heap, direct = TM_FRAMEWORK_MIB + heap_mib, TM_FRAMEWORK_MIB + TM_NETWORK_MIB
-    fixed = [*_java(folder, log, variables, heap, direct, COMPILE_LATE), _TM, "--configDir", variables["FLINK_CONF_DIR"]]
-    fixed += reporter_options(ports.taskmanager_metrics)
+    fixed = task_manager_command(folder, at, variables, log_properties(log, warnings_only=CHATTY), heap_mib, log)
     resource = ""
 
     def command() -> list[str]:
@@ -175,32 +174,6 @@ def _task_manager(folder: Path, ports: FlinkPorts, logs: Path, variables: Mappin
     return Part(
         "taskmanager", command, healthy, log, 0, out=log.with_suffix(".out"), environment=variables, folder=folder, stop_timeout_s=10
     )
-
-
-def _java(
-    folder: Path, log: Path, variables: Mapping[str, str], heap_mib: int, direct_mib: int | None, compilation: Sequence[str]
-) -> list[str]:
-    properties = folder / "conf" / f"{log.stem}.properties"
-    properties.write_text(log_properties(log, warnings_only=_CHATTY), encoding="utf-8")
-    jars = sorted(Path(variables["FLINK_LIB_DIR"]).glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
-    return [
-        f"{variables['JAVA_HOME']}/bin/java",
-        f"-Xms{heap_mib // 2}m",
-        f"-Xmx{heap_mib}m",
-        f"-XX:MaxMetaspaceSize={METASPACE_MIB}m",
-        *([f"-XX:MaxDirectMemorySize={direct_mib}m"] if direct_mib else []),
-        "-XX:+UseG1GC",
-        *compilation,
-        "-XX:+ExitOnOutOfMemoryError",
-        *opened_modules(),
-        *java_options(),
-        f"-Dlog.file={log}",
-        f"-Djava.io.tmpdir={folder / 'tmp'}",
-        f"-Dlog4j.configurationFile=file:{properties}",
-        f"-Dlog4j2.configurationFile=file:{properties}",
-        "-cp",
-        ":".join(map(str, [*jars, compiled_loopback(folder, Path(variables["JAVA_HOME"]))])),
-    ]
 
 
 def _link_jars(lib: Path, jars: Path) -> Path:

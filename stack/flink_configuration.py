@@ -26,14 +26,28 @@ WORKING_FOLDERS = ("tmp", "blob", "work", "rocksdb-logs")
 
 
 @dataclass(frozen=True)
-class FlinkPorts:
-    """The ports of the JobManager, and those of both for Prometheus (0: none); else the TaskManager takes free ones."""
+class FlinkEndpoints:
+    """Where the two processes listen. The TaskManager takes free ports.
+
+    Attributes:
+        rest: port of the JobManager's REST interface.
+        rpc: port by which TaskManagers find the JobManager.
+        blob: port from which they fetch files.
+        jobmanager_metrics: port for Prometheus; 0: none.
+        taskmanager_metrics: the same of the TaskManager.
+        jobmanager: name or address of the JobManager.
+        taskmanager: name or address of the TaskManager.
+        bind: address on which both listen.
+    """
 
     rest: int
     rpc: int
     blob: int
     jobmanager_metrics: int = 0
     taskmanager_metrics: int = 0
+    jobmanager: str = LOOPBACK
+    taskmanager: str = LOOPBACK
+    bind: str = LOOPBACK
 
 
 def distribution() -> Path:
@@ -52,14 +66,14 @@ def opened_modules() -> list[str]:
     return [option for option in options if "=jdk.compiler/" not in option]
 
 
-def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int, heap_mib: int) -> Path:
+def write_configuration(folder: Path, at: FlinkEndpoints, logs: Path, slots: int, heap_mib: int) -> Path:
     """Write Flink's configuration into `folder/conf`, and return that."""
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     for name in ("log4j-cli.properties", "log4j-session.properties", "logback.xml", "logback-session.xml"):
         (conf / name).write_bytes((distribution() / "conf" / name).read_bytes())
     options = {
-        **_options(folder, ports),
+        **_options(folder, at),
         "taskmanager.numberOfTaskSlots": slots,
         "taskmanager.memory.task.heap.size": f"{heap_mib}m",
         "taskmanager.memory.managed.size": f"{TM_MANAGED_SLOT_MIB * slots}m",
@@ -71,18 +85,18 @@ def write_configuration(folder: Path, ports: FlinkPorts, logs: Path, slots: int,
     return conf
 
 
-def _options(folder: Path, ports: FlinkPorts) -> dict[str, str | int | bool]:
+def _options(folder: Path, at: FlinkEndpoints) -> dict[str, str | int | bool]:
     return {
-        "jobmanager.rpc.address": LOOPBACK,
-        "jobmanager.rpc.port": ports.rpc,
-        "jobmanager.bind-host": LOOPBACK,
-        "blob.server.port": str(ports.blob),
-        "rest.address": LOOPBACK,
-        "rest.bind-address": LOOPBACK,
-        "rest.port": ports.rest,
-        "rest.bind-port": str(ports.rest),
-        "taskmanager.host": LOOPBACK,
-        "taskmanager.bind-host": LOOPBACK,
+        "jobmanager.rpc.address": at.jobmanager,
+        "jobmanager.rpc.port": at.rpc,
+        "jobmanager.bind-host": at.bind,
+        "blob.server.port": str(at.blob),
+        "rest.address": at.jobmanager,
+        "rest.bind-address": at.bind,
+        "rest.port": at.rest,
+        "rest.bind-port": str(at.rest),
+        "taskmanager.host": at.taskmanager,
+        "taskmanager.bind-host": at.bind,
         "taskmanager.cpu.cores": str(float(os.cpu_count() or 1)),
         "taskmanager.memory.framework.heap.size": f"{TM_FRAMEWORK_MIB}m",
         "taskmanager.memory.framework.off-heap.size": f"{TM_FRAMEWORK_MIB}m",

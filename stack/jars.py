@@ -1,6 +1,7 @@
 """The jars of the broker and of Flink's Kafka connector: pinned by SHA-256 in `jars.lock`, fetched by Maven coordinate, kept in a cache.
 
-`python -m stack.jars fetch` fills the cache; `python -m stack.jars lock` resolves the coordinates again and rewrites the lock.
+`python -m stack.jars fetch` fills the cache (`connector`: with Flink's connector only); `python -m stack.jars lock` resolves the
+coordinates again and rewrites the lock.
 """
 
 from __future__ import annotations
@@ -78,6 +79,19 @@ def ensure_jars(progress: Progress = lambda _: None, *, cache: Path | None = Non
     """
     folder = cache or jar_cache()
     missing = [jar for jar in locked_jars() if not _present(folder, jar)]
+    if missing:
+        _fetch(missing, folder, progress)
+    return folder
+
+
+def ensure_connector(progress: Progress = lambda _: None, *, cache: Path | None = None) -> Path:
+    """Fetch Flink's Kafka connector if the cache lacks it, and return the cache: all that is needed where no broker is started.
+
+    Raises:
+        StackError: as `ensure_jars`.
+    """
+    folder = cache or jar_cache()
+    missing = [jar for jar in locked_jars() if jar.coordinate == CONNECTOR and not _present(folder, jar)]
     if missing:
         _fetch(missing, folder, progress)
     return folder
@@ -186,13 +200,14 @@ def _write_lock() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m stack.jars", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=["fetch", "lock"])
+    parser.add_argument("command", choices=["fetch", "connector", "lock"])
     command = parser.parse_args(arguments).command
     try:
         if command == "lock":
             _write_lock()
         else:
-            print(ensure_jars(lambda line: print(line, file=sys.stderr)))
+            ensure = ensure_connector if command == "connector" else ensure_jars
+            print(ensure(lambda line: print(line, file=sys.stderr)))
     except StackError as error:
         print(f"millrace: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,4 +1,4 @@
-"""The logging configuration of the Java parts: one rolling file each, bounded."""
+"""The logging configuration of the Java parts: one rolling file each, bounded; or standard output, where somebody else keeps it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ rootLogger.level = INFO
 rootLogger.appenderRef.file.ref = file
 """
 
+_CONSOLE = """\
+status = ERROR
+appender.console.name = console
+appender.console.type = Console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %c{2} - %m%n
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+"""
+
 
 def log_properties(log: str | Path, *, warnings_only: Sequence[str] = ()) -> str:
     """Return a log4j 2 configuration that writes to `log` and keeps three older files of 16 MB.
@@ -30,5 +40,13 @@ def log_properties(log: str | Path, *, warnings_only: Sequence[str] = ()) -> str
         log: the file.
         warnings_only: loggers whose everyday messages are left out.
     """
-    quiet = [f"logger.quiet{n}.name = {name}\nlogger.quiet{n}.level = WARN\n" for n, name in enumerate(warnings_only)]
-    return _TEMPLATE.format(log=log) + "".join(quiet)
+    return _TEMPLATE.format(log=log) + _quiet(warnings_only)
+
+
+def console_properties(*, warnings_only: Sequence[str] = ()) -> str:
+    """Return a log4j 2 configuration that writes to standard output."""
+    return _CONSOLE + _quiet(warnings_only)
+
+
+def _quiet(names: Sequence[str]) -> str:
+    return "".join(f"logger.quiet{n}.name = {name}\nlogger.quiet{n}.level = WARN\n" for n, name in enumerate(names))

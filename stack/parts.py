@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 from schemas.kafka_address import servers_of
 from schemas.redis_address import without_password
 from stack import kafka, redis
-from stack.flink import SLOTS, flink_part_pair, link_client
-from stack.flink_configuration import FlinkPorts
+from stack.flink import flink_part_pair, link_client, slots_for
+from stack.flink_configuration import FlinkEndpoints
 from stack.flink_rest import FlinkRest
-from stack.jobs import JOBS
 from stack.part_keeper import PartKeeper
 from stack.plan import StackPlan
 from stack.ports import LOOPBACK
@@ -82,6 +81,8 @@ class Parts:
         yield from self._flink(now)
         yield from self._redis(now)
         yield from self._kafka(now)
+        if self._plan.jobs_only:
+            return
         self._keep(api_part(self._plan), lambda: self._topics_ready() and self.healthy("redis"), now)
         yield "api"
         if worker_note(self._plan) is None:
@@ -108,19 +109,19 @@ class Parts:
             self.keepers["jobmanager"] = ExternalKeeper("jobmanager", f"http://{plan.flink}", rest.answers, now)
             yield "jobmanager"
             return
-        ports = FlinkPorts(
+        at = FlinkEndpoints(
             plan.ports["flink_rest"], plan.ports["flink_rpc"], plan.ports["flink_blob"],
             plan.ports["jobmanager_metrics"], plan.ports["taskmanager_metrics"],
         )  # fmt: skip
         settings = plan.read_settings()
         cluster = flink_part_pair(
             folder.flink,
-            ports,
+            at,
             logs=folder.logs,
             java_home=java,
             jars=self._jars,
             environment=plan.settings,
-            slots=max(SLOTS, settings.classify_parallelism + len(JOBS)),
+            slots=slots_for(settings.classify_parallelism),
             heap_mib=settings.taskmanager_heap_mib,
         )
         self.client_environment = cluster.client_environment

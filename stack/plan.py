@@ -48,6 +48,7 @@ class Wish:
         redis: URL of a running Redis; None starts one.
         flink: `host:port` of a running JobManager; None starts one.
         jobs: which jobs run.
+        jobs_only: nothing is started but the jobs, on a Kafka, Redis and Flink that are given and may be away for now.
         environment: where the settings MILLRACE_* are read.
     """
 
@@ -59,6 +60,7 @@ class Wish:
     redis: str | None = None
     flink: str | None = None
     jobs: tuple[str, ...] = JOBS
+    jobs_only: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @property
@@ -71,6 +73,7 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A checked wish, as the supervisor reads it from `run/plan.json`; addresses that are None are of parts it starts.
 
     `api` is the environment of the API alone; `refresh` that of the refresh worker, None if there is nothing for it to do.
+    With `jobs_only` others run both, and the cluster runs no other jobs of our names.
     """
 
     data_dir: str
@@ -81,6 +84,7 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     redis: str | None
     flink: str | None
     jobs: tuple[str, ...]
+    jobs_only: bool = False
     refresh: dict[str, str] | None = None
     api: dict[str, str] = {}
 
@@ -90,7 +94,9 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api_url(self) -> str:
-        """Where the API is asked from this machine."""
+        """Where the API is asked from this machine; empty if somebody else runs it."""
+        if self.jobs_only:
+            return ""
         settings = self.read_api_settings()
         host = LOOPBACK if settings.host in _EVERYWHERE else settings.host
         shown = f"[{host}]" if ":" in host else host
@@ -113,6 +119,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def metrics_urls(plan: StackPlan) -> dict[str, str]:
     """Return where Prometheus finds the metrics of the parts that this stack starts."""
+    if plan.jobs_only:
+        return {}
     named = {"api": "api"}
     if not plan.flink:
         named |= {"jobmanager": "jobmanager_metrics", "taskmanager": "taskmanager_metrics"}
@@ -133,14 +141,18 @@ def make_plan(wish: Wish) -> StackPlan:
     java_home = _collect(problems, lambda: find_java_home(wish.java, wish.environment))
     wish = replace(wish, kafka=named_kafka(wish.kafka, wish.environment, problems))
     external = {"kafka": wish.kafka, "redis": wish.redis, "flink": wish.flink}
-    problems += unreachable(wish.kafka, wish.redis, wish.flink)
+    problems += [] if wish.jobs_only else unreachable(wish.kafka, wish.redis, wish.flink)
     # Also when another setting is wrong, and a model is not read: all that is wrong is said at once.
     problems += problems_of(str(wish.settings.get("model") or wish.environment.get(f"{PREFIX}MODEL") or OWN))
     problems += [f"There is no job {job!r}: choose from {', '.join(JOBS)}." for job in wish.jobs if job not in JOBS]
     problems += [f"There is no port {name!r}: choose from {', '.join(NAMES)}." for name in wish.ports if name not in NAMES]
-    refresh = _refresh(wish, problems)
-    api = _api(wish, problems)
-    needed = {"api", *(name for part, names in _OURS.items() if not external[part] for name in names), *(["refresh"] if refresh else [])}
+    refresh = None if wish.jobs_only else _refresh(wish, problems)
+    api = {} if wish.jobs_only else _api(wish, problems)
+    needed = (
+        set()
+        if wish.jobs_only
+        else {"api", *(name for part, names in _OURS.items() if not external[part] for name in names), *(["refresh"] if refresh else [])}
+    )
     ports: dict[str, int] = {}
     if not problems:
         ports, taken = choose_ports(folder.ports, wish.ports, needed=needed)
@@ -150,7 +162,7 @@ def make_plan(wish: Wish) -> StackPlan:
         raise ConfigurationErrors(list(dict.fromkeys(problems)))
     return StackPlan(
         data_dir=str(folder.root), settings=as_environment(settings), ports=ports, java_home=str(java_home), jobs=wish.jobs,
-        kafka=wish.kafka, redis=wish.redis, flink=wish.flink, refresh=refresh, api=api,
+        jobs_only=wish.jobs_only, kafka=wish.kafka, redis=wish.redis, flink=wish.flink, refresh=refresh, api=api,
     )  # fmt: skip
 
 

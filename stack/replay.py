@@ -1,4 +1,4 @@
-"""`millrace replay FILE`: sends the texts of a file as events, and some of their labels a while later."""
+"""`millrace replay FILE`: sends the texts of a file, or of a generated stream, as events, and some of their labels a while later."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import msgspec
 
 from schemas.records import DEFAULT_TASK, TaskName
 from schemas.settings import Settings, SettingsError, read_settings
+from stack.generator import generate
 from stack.measured_run import MeasuredRun, Moment
 from stack.outbox import DeliveryError
 from stack.report import Report, write_report
@@ -35,6 +36,9 @@ FAULTS = {
     "--corrections": "so many of the labelled events get a wrong label first and the right one later",
 }
 INTERRUPTED = 130
+GENERATED = "generated"
+GENERATED_EVENTS = 20_000
+GENERATED_HELP = "length of the generated stream (default: %(default)s)"
 
 USER_ERRORS = (SourceError, DeliveryError, LedgerError, KafkaUnavailable, RedisUnavailable, SettingsError)
 """Whoever runs the command must act on these; the message says how."""
@@ -44,8 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("replay", help="send the texts of a file as events, and their labels later", description=__doc__)
     parser.add_argument(
-        "file", metavar="FILE", type=Path, help="JSON Lines or CSV (also .gz) with text, label, and optionally ts and others"
+        "file",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        help="JSON Lines or CSV (also .gz) with text, label, and optionally ts and others; without it a stream is generated",
     )
+    parser.add_argument("--events", type=count, default=GENERATED_EVENTS, metavar="N", help=GENERATED_HELP)
     add_plan_arguments(parser, rate=0.0)
     parser.add_argument("--kafka", metavar="HOST:PORT", help="bootstrap servers (default: those of the running stack, or MILLRACE_KAFKA)")
     parser.add_argument("--redis", metavar="URL", help="the Redis that the report reads (default: as with --kafka)")
@@ -86,7 +95,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser, *, rate: float) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0 if all went well, 1 if something is missing, 2 if the user must act, 130 if interrupted."""
     try:
-        rows = first_row_checked(args.file)
+        rows = first_row_checked(args.file) if args.file else generate(args.events, seed=args.seed)
         settings = _settings(args)
         if args.report:
             return _run_with_report(args, settings, rows)
@@ -127,7 +136,9 @@ def _run_plain(args: argparse.Namespace, settings: Settings, rows: Iterable[Row 
 
 def _run_with_report(args: argparse.Namespace, settings: Settings, rows: Iterable[Row | BadLine]) -> int:
     check_writable(args.report)
-    measured = MeasuredRun(settings=settings, plan=plan_of(args), dataset=args.file.name, probe=_probe(args), ledger=args.sent)
+    measured = MeasuredRun(
+        settings=settings, plan=plan_of(args), dataset=args.file.name if args.file else GENERATED, probe=_probe(args), ledger=args.sent
+    )
     lines = ProgressLines()
     with stopped_by_signals(measured.stop):
         report = measured.run(rows, on_moment=lines.show, on_skip=SkippedLines().show)

@@ -23,7 +23,7 @@ from stack.errors import AlreadyRunning, StackError
 from stack.failures import StartCheck
 from stack.flink_rest import FlinkRest, FlinkUnreachable, JobOverview
 from stack.folders import DataFolder
-from stack.jars import ensure_jars
+from stack.jars import ensure_connector, ensure_jars
 from stack.job_keeper import JobKeeper
 from stack.job_place import JobPlace
 from stack.jobs import JOBS, History
@@ -58,6 +58,7 @@ class Supervisor:
         self._overview: dict[str, JobOverview] | None = None
         self._jobs: dict[str, JobKeeper] = {}
         self._client: SubmissionClient | None = None
+        self._own_cluster = plan.flink is None or plan.jobs_only
         me = psutil.Process(os.getpid())
         addresses = Addresses(
             kafka=self._settings.kafka,
@@ -68,7 +69,7 @@ class Supervisor:
         )
         self._state = StackState(
             phase=Phase.STARTING, pid=me.pid, process_started=me.create_time(), since=time.time(), data_dir=plan.data_dir,
-            addresses=addresses, settings=plan.settings, notes=[f"refresh: {note}"] if (note := worker_note(plan)) else [],
+            addresses=addresses, settings=plan.settings, notes=_notes(plan),
         )  # fmt: skip
 
     def run(self) -> int:
@@ -76,7 +77,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, lambda received, _: self._signals.append(received))
         self._write()
-        parts = Parts(self._plan, ensure_jars(self._say), topics_ready=lambda: self._state.topics_ready)
+        ensure = ensure_connector if self._plan.jobs_only else ensure_jars
+        parts = Parts(self._plan, ensure(self._say), topics_ready=lambda: self._state.topics_ready)
         try:
             self._run(parts)
         except StackError as error:
@@ -104,7 +106,7 @@ class Supervisor:
     def _place(self, client: SubmissionClient) -> JobPlace:
         return JobPlace(
             rest=self._rest,
-            own_cluster=self._plan.flink is None,
+            own_cluster=self._own_cluster,
             history=History(self._folder.jobs),
             checkpoints=self._folder.checkpoints,
             savepoints=self._folder.savepoints,
@@ -149,7 +151,7 @@ class Supervisor:
                 keeper.state.error = f"{type(error).__name__}: {error}"
         self._state.jobs = [keeper.state for keeper in self._jobs.values()]
         if self._client is not None:
-            if self._overview is None and self._jobs and self._plan.flink is None:
+            if self._overview is None and self._jobs and self._own_cluster:
                 # Our JobManager is gone, or not here yet: its jobs will have to be submitted as soon as it answers.
                 self._client.start()
             self._client.tick(now)
@@ -245,16 +247,30 @@ class Supervisor:
             print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", flush=True)
 
 
+def _notes(plan: StackPlan) -> list[str]:
+    note = None if plan.jobs_only else worker_note(plan)
+    return [f"refresh: {note}"] if note else []
+
+
+def supervise(folder: DataFolder) -> int:
+    """Run the plan in a data folder until a signal comes; returns the exit code.
+
+    Raises:
+        AlreadyRunning: if another supervisor runs on it.
+    """
+    lock = FolderLock(folder.lock)
+    lock.acquire()
+    plan = msgspec.json.decode(folder.plan.read_bytes(), type=StackPlan)
+    return Supervisor(plan).run()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the supervisor on a data folder that has a plan; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stack.supervisor", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data_dir", type=Path)
     folder = DataFolder(parser.parse_args(arguments).data_dir)
-    lock = FolderLock(folder.lock)
     try:
-        lock.acquire()
-        plan = msgspec.json.decode(folder.plan.read_bytes(), type=StackPlan)
-        return Supervisor(plan).run()
+        return supervise(folder)
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
         return error.exit_code

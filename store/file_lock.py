@@ -47,6 +47,16 @@ class FileLock:
             self._file.close()
             self._file = None
 
+    def fileno(self) -> int:
+        """Return the descriptor that holds it, for a process that shall inherit it.
+
+        Raises:
+            ValueError: if it is not held.
+        """
+        if self._file is None:
+            raise ValueError(f"{self._path} is not held")
+        return self._file.fileno()
+
     def holder(self) -> str | None:
         """Return what the process that holds it wrote about itself; None if none holds it."""
         if not self._path.exists():

@@ -17,7 +17,7 @@ from pyflink.table import DataTypes, Table
 from online_model.replica import Replica
 from schemas.settings import Settings
 from stack.flink import flink_part_pair
-from stack.flink_configuration import FlinkPorts
+from stack.flink_configuration import FlinkEndpoints
 from stack.jars import ensure_jars
 from stack.java import packaged_java_home
 from stack.ports import free_ports
@@ -110,8 +110,10 @@ def configured_replica(settings: Settings, task: str, known: Replica | None = No
 def flink_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Flink client in a JVM of its own, with the jars of the embedded stack."""
     folder = tmp_path_factory.mktemp("flink")
-    ports = FlinkPorts(*free_ports(3))
-    cluster = flink_part_pair(folder, ports, logs=folder / "logs", java_home=packaged_java_home(), jars=ensure_jars())
+    rest, rpc, blob = free_ports(3)
+    cluster = flink_part_pair(
+        folder, FlinkEndpoints(rest, rpc, blob), logs=folder / "logs", java_home=packaged_java_home(), jars=ensure_jars()
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in cluster.client_environment.items():
             patch.setenv(name, value)
