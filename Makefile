@@ -26,7 +26,7 @@ COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-refresh system-packages demo test test-faults unit check format bench docs lock clean
+.PHONY: help setup setup-refresh system-packages demo test test-faults test-containers unit check format bench docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ unit: setup-refresh ## Run the tests that need no server, with the doctests
 
 test-faults: setup-refresh ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; half an hour)
 	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)
+
+test-containers: setup ## Build the container stack, run it, break it, upgrade it (needs Docker with Compose v2; half an hour)
+	@$(BIN)/python -m pytest tests/containers --log-cli-level INFO --log-cli-format '%(message)s' $(ARGS)
 
 check: setup-refresh ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ import argparse
 import os
 import shutil
 import socket
-import time
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def own_folder(work: Path, role: str) -> tuple[Path, FileLock]:
     """Return a new folder below `work`, locked, and remove those that processes which have ended left there."""
     work.mkdir(parents=True, exist_ok=True)
-    for folder in work.glob("*manager-*"):
+    for folder in work.iterdir():
         lock = FileLock(folder / _LOCK)
         try:
             lock.acquire()
@@ -80,8 +80,8 @@ def own_folder(work: Path, role: str) -> tuple[Path, FileLock]:
             pass  # Without a lock file it was never taken into use.
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
-    folder = work / f"{role}-{socket.gethostname()}-{time.time_ns():x}"
-    folder.mkdir()
+    # A short name: RocksDB makes the name of its diary from the whole path, and such a name has 255 bytes.
+    folder = Path(tempfile.mkdtemp(prefix=f"{role[0]}-", dir=work))
     lock = FileLock(folder / _LOCK)
     lock.acquire(role)
     return folder, lock
@@ -102,4 +102,4 @@ def _command(args: argparse.Namespace, settings: Settings, folder: Path) -> tupl
     if args.role == "jobmanager":
         return job_manager_command(folder, at, variables, logging), variables
     command = task_manager_command(folder, at, variables, logging, heap_mib)
-    return [*command, "-D", f"taskmanager.resource-id={folder.name}"], variables
+    return [*command, "-D", f"taskmanager.resource-id={socket.gethostname()}-{folder.name}"], variables

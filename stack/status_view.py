@@ -41,7 +41,7 @@ def status_lines(state: StackState, *, now: float) -> list[str]:
     errors += [f"job {job.job}: passed over {refused}" for job in state.jobs for refused in job.refused_states]
     addresses = [
         f"Kafka {servers_of(state.addresses.kafka)}   Redis {without_password(state.addresses.redis)}",
-        f"API and dashboard {state.addresses.api}   API docs {state.addresses.api}/docs",
+        *([f"API and dashboard {state.addresses.api}   API docs {state.addresses.api}/docs"] if state.addresses.api else []),
         *(["metrics  " + "   ".join(f"{part} {url}" for part, url in state.addresses.metrics.items())] if state.addresses.metrics else []),
     ]
     notes = ["", *state.notes] if state.notes else []

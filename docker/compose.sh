@@ -1,0 +1,10 @@
+# For the scripts beside it: `compose` is Docker Compose v2, however it is called here, on this project's file.
+cd "$(dirname "$0")/.."
+if docker compose version >/dev/null 2>&1; then
+  compose() { docker compose "$@"; }
+elif command -v docker-compose >/dev/null; then
+  compose() { docker-compose "$@"; }
+else
+  echo "Docker Compose v2 is needed: install the plugin (docker compose) or docker-compose." >&2
+  exit 2
+fi

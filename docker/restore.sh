@@ -1,0 +1,21 @@
+#!/bin/sh
+# Makes the volumes of a stack that has none from a backup:  docker/restore.sh FOLDER   and then  docker compose up
+set -eu
+. "$(dirname "$0")/compose.sh"
+[ $# -eq 1 ] && [ -f "$1/kafka.tar.gz" ] || { echo "usage: docker/restore.sh FOLDER, which docker/backup.sh has written" >&2; exit 2; }
+folder=$(cd "$1" && pwd)
+project=$(compose config | sed -n 's/^name: //p')
+if [ -n "$(docker volume ls --quiet --filter "name=^${project}_(keys|state|kafka)\$")" ]; then
+  echo "The project $project has volumes. Remove them first, if that is meant: docker compose down --volumes" >&2
+  exit 2
+fi
+# Makes them, with their owners.
+compose run --rm --no-deps -T prepare >/dev/null
+image=$(compose config --images jobs | head -n 1)
+for archive in "$folder"/*.tar.gz; do
+  volume=$(basename "$archive" .tar.gz)
+  echo "$volume"
+  docker run --rm --network none --user 0 --entrypoint sh -i -v "${project}_$volume:/volume" "$image" \
+    -c 'find /volume -mindepth 1 -delete && tar -C /volume -xz --same-owner' <"$archive"
+done
+compose down >/dev/null 2>&1
