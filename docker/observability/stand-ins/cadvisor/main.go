@@ -3,7 +3,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"flag"
 	"fmt"
 	"net/http"
@@ -18,6 +17,8 @@ import (
 	"github.com/google/cadvisor/cache/memory"
 	"github.com/google/cadvisor/container"
 	_ "github.com/google/cadvisor/container/docker/install"
+	_ "github.com/google/cadvisor/fs/overlay/install"
+	_ "github.com/google/cadvisor/fs/vfs/install"
 	v2 "github.com/google/cadvisor/info/v2"
 	"github.com/google/cadvisor/manager"
 	"github.com/google/cadvisor/metrics"
@@ -43,7 +44,7 @@ func main() {
 	}
 	interval, dynamic := manager.HousekeepingInterval, true
 	watch, err := manager.New(memory.New(2*time.Minute, nil), sysfs.NewRealSysFs(), manager.HousekeepingConfig{Interval: interval, AllowDynamic: &dynamic},
-		included, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{}}}, []string{}, []string{}, "", 0)
+		included, http.DefaultClient, []string{""}, []string{""}, "", 0)
 	if err != nil {
 		klog.Fatal(err)
 	}
