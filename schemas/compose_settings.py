@@ -47,6 +47,12 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         demo_rate: events a second; 0 for as fast as possible.
         demo_events: length of the generated stream.
         demo_label_delay_s: a label comes so long after its event.
+        prometheus_retention_time: how long Prometheus keeps what it has measured.
+        prometheus_retention_size: how much of it, whichever is reached first.
+        grafana_password: of Grafana's user `admin`; empty: nobody can log in, the pages can be read.
+        docker_socket: Docker's socket, for cAdvisor.
+        docker_folder: Docker's data root, for cAdvisor.
+        containerd_folder: the folder of containerd's socket, for cAdvisor.
         alert_webhook: where Alertmanager sends alerts (POST); empty for nowhere. It may hold a secret.
     """
 
@@ -77,6 +83,12 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     demo_rate: Annotated[float, msgspec.Meta(ge=0)] = 200
     demo_events: Positive = 20_000
     demo_label_delay_s: Annotated[float, msgspec.Meta(ge=0)] = 2
+    prometheus_retention_time: Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]*[hdwy]\\Z")] = "15d"
+    prometheus_retention_size: Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]*(MB|GB)\\Z")] = "2GB"
+    grafana_password: str = ""
+    docker_socket: str = "/var/run/docker.sock"
+    docker_folder: str = "/var/lib/docker"
+    containerd_folder: str = "/run/containerd"
     alert_webhook: Annotated[str, msgspec.Meta(pattern="^(https?://[^/\\s]+[^\\s]*)?\\Z")] = ""
 
 

@@ -45,7 +45,15 @@ COMPOSE_DEFAULTS = {
     "MILLRACE_REFRESH_EVERY_S": "86400",
 }
 """What `docker-compose.yml` says where nothing else is said."""
-OFFICIAL_IMAGES = {"PYTHON_IMAGE": "python:3.11-slim-bookworm", "KAFKA_IMAGE": "apache/kafka:4.1.1", "REDIS_IMAGE": "redis:7.4"}
+OFFICIAL_IMAGES = {
+    "PYTHON_IMAGE": "python:3.11-slim-bookworm",
+    "KAFKA_IMAGE": "apache/kafka:4.1.1",
+    "REDIS_IMAGE": "redis:7.4",
+    "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",
+    "ALERTMANAGER_IMAGE": "prom/alertmanager:v0.28.1",
+    "GRAFANA_IMAGE": "grafana/grafana:12.1.1",
+    "CADVISOR_IMAGE": "ghcr.io/google/cadvisor:0.55.1",
+}
 """The variables that replace official images, and what they replace."""
 
 _GENERATED = "<!-- Generated from the code by `make docs`; a test fails when it is stale. -->"
