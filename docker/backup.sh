@@ -10,7 +10,7 @@ folder=$(cd "$1" && pwd)
 running=$(compose ps --services --status running)
 compose stop jobs
 compose stop
-image=$(compose config --images jobs | head -n 1)
+image=$(image_of jobs)
 project=$(compose config | sed -n 's/^name: //p')
 # Not the compiled code, nor what no process outlives.
 for volume in keys state artifacts refresh mlflow kafka redis; do
@@ -18,5 +18,6 @@ for volume in keys state artifacts refresh mlflow kafka redis; do
   docker run --rm --network none --user 0 --entrypoint tar -v "${project}_$volume:/volume:ro" "$image" -C /volume -cz . >"$folder/$volume.tar.gz"
 done
 compose config --images | sort -u >"$folder/images.txt"
-[ -z "$running" ] || compose up --detach --no-build
+# shellcheck disable=SC2086  # names of services
+[ -z "$running" ] || compose up --detach --no-build $running
 echo "$folder holds keys and texts: keep it as you would keep those."

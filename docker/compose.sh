@@ -8,3 +8,6 @@ else
   echo "Docker Compose v2 is needed: install the plugin (docker compose) or docker-compose." >&2
   exit 2
 fi
+
+# The image of a service of ours; Compose also names those of what it depends on.
+image_of() { compose config --images "$1" | grep -e "-$1:" | head -n 1; }

@@ -11,7 +11,7 @@ if [ -n "$(docker volume ls --quiet --filter "name=^${project}_(keys|state|kafka
 fi
 # Makes them, with their owners.
 compose run --rm --no-deps -T prepare >/dev/null
-image=$(compose config --images jobs | head -n 1)
+image=$(image_of jobs)
 for archive in "$folder"/*.tar.gz; do
   volume=$(basename "$archive" .tar.gz)
   echo "$volume"

@@ -7,12 +7,13 @@ set -eu
 . "$(dirname "$0")/compose.sh"
 say() { echo "$(date +%H:%M:%S) $*"; }
 settings=${COMPOSE_ENV_FILES:-.env}
-before=$(compose config --images jobs 2>/dev/null | head -n 1)
+before=$(image_of jobs)
 [ $# -eq 0 ] || export MILLRACE_VERSION="$1"
-after=$(compose config --images jobs | head -n 1)
+after=$(image_of jobs)
 
 say "from $before to $after: images"
-for image in $(compose config --images jobs api refresh | sort -u); do
+for service in jobs api refresh; do
+  image=$(image_of $service)
   docker image inspect "$image" >/dev/null 2>&1 || missing="${missing:-} $image"
 done
 if [ -n "${missing:-}" ]; then
