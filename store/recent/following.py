@@ -83,6 +83,7 @@ class TaskFollower:
         taken: the position up to which all arrivals are in the table, save for the gaps.
         redis_count: predictions that Redis has.
         behind_ms: how much older what was taken last is than the newest in Redis, by Redis's clock, at the last look.
+        waiting_per_second: how many predictions are made a second, if more waited than were taken; 0 else.
     """
 
     def __init__(self, task: str, table: RecentTable, arrivals: Arrivals) -> None:
@@ -93,6 +94,7 @@ class TaskFollower:
         self.taken = 0
         self.redis_count = 0
         self.behind_ms = 0
+        self.waiting_per_second = 0.0
         self._arrivals = arrivals
         self._predictions = Followed()
         self._labels = Followed()
@@ -118,6 +120,7 @@ class TaskFollower:
     def take(self, look: Look) -> tuple[list[Recent], bool]:
         """Take what a look has shown; return the predictions that are new, and whether there is more to do at once."""
         self.first, self.redis_count = look.predictions.first, look.count
+        self.waiting_per_second = look.per_second if len(look.predictions.arrivals) == BATCH else 0.0
         if self._predictions.head is None or self._labels.head is None:
             self._begin(look)
             return [], True

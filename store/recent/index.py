@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,12 @@ TICK_S = 0.2
 
 REST = 1.0
 """After a batch it rests as long as the batch took of the processor, times this: others in the process get their turn."""
+
+BACKLOG_PER_S = 3000
+"""So many predictions a second, while more wait than it takes at once, come from a backlog, and the jobs need the processors for it."""
+
+BACKLOG_SHARE = 0.05
+"""Of the processors, what it takes in a backlog; never more than at other times."""
 
 LONGEST_WAIT_S = 2.0
 
@@ -68,6 +75,7 @@ class RecentIndex:
         self._client = connect_redis(settings.redis)
         self._arrivals = Arrivals(self._client, settings.topic_prefix)
         self._clock = clock
+        self._rest_in_backlog = max(REST, 1 / (BACKLOG_SHARE * (os.cpu_count() or 1)) - 1)
         self._followers = {task: TaskFollower(task, RecentTable(settings.recent_predictions), self._arrivals) for task in settings.tasks}
         self._generation: str | None = None
         self._stale_since: int | None = None
@@ -177,7 +185,7 @@ class RecentIndex:
                 more = self._step()
                 self._stale_since, self._trouble = None, ""
                 self.processor_s = time.thread_time()
-                rest_s = (self.processor_s - used) * REST
+                rest_s = self._rest_s(self.processor_s - used)
                 wait_s = rest_s if more else max(rest_s, TICK_S - (time.monotonic() - began))
             except (RedisUnavailable, msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Redis is away, or holds something that is none of ours: what is here stays, and says since when it is stale.
@@ -186,6 +194,12 @@ class RecentIndex:
                     log.warning("the index of recent predictions stays as it is: %s", error)
                 self._trouble = str(error)
                 wait_s = min(LONGEST_WAIT_S, max(TICK_S, wait_s * 2))
+
+    def _rest_s(self, used_s: float) -> float:
+        """Return how long to rest after a round that took the processor for so long: longer in a backlog, once it can answer."""
+        followers = self._followers.values()
+        backlog = sum(follower.waiting_per_second for follower in followers) > BACKLOG_PER_S
+        return used_s * (self._rest_in_backlog if backlog and all(follower.filled for follower in followers) else REST)
 
     def _step(self) -> bool:
         """Take a batch of each task; return whether there is more to do at once."""
