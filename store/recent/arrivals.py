@@ -22,9 +22,6 @@ from store.recent.rows import Marks
 _NUMBER_BITS = 20
 _NUMBER_MOST = (1 << _NUMBER_BITS) - 1
 
-PACE_OF = 5000
-"""Predictions, the newest ones, that tell how many are made a second."""
-
 Arrival = tuple[int, str]
 """A position in a stream, and the event that arrived there."""
 
@@ -38,16 +35,12 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is of one task: both streams, how many predictions, and time and event id of the oldest (None without any).
-
-    `per_second` is how many predictions are made a second, of the newest `PACE_OF`; 0 if there are fewer.
-    """
+    """What there is of one task: both streams, how many predictions, and time and event id of the oldest (None without any)."""
 
     predictions: Stream
     labels: Stream
     count: int
     oldest: tuple[int, str] | None
-    per_second: float = 0.0
 
 
 class Arrivals:
@@ -76,11 +69,9 @@ class Arrivals:
                 pipeline.xrange(key, min=_after(position), count=most)
             pipeline.zcard(self._keys.predictions_by_time(task))
             pipeline.zrange(self._keys.predictions_by_time(task), 0, 0, withscores=True)
-            for rank in (0, PACE_OF):
-                pipeline.zrevrange(self._keys.predictions_by_time(task), rank, rank, withscores=True)
         with self._asking():
             generation, *rows = pipeline.execute()
-        looks = {task: _look(rows[index * 10 : index * 10 + 10]) for index, task in enumerate(heads)}
+        looks = {task: _look(rows[index * 8 : index * 8 + 8]) for index, task in enumerate(heads)}
         return None if generation is None else generation.decode(), looks
 
     def before(self, task: str, kind: str, position: int, most: int) -> list[Arrival]:
@@ -131,19 +122,7 @@ def _look(rows: Sequence[Any]) -> Look:
         labels=_stream(rows[3], rows[4], rows[5]),
         count=int(rows[6]),
         oldest=(int(oldest[0][1]), oldest[0][0].decode()) if oldest else None,
-        per_second=_pace(rows[8], rows[9]),
     )
-
-
-def _pace(newest: Any, before: Any) -> float:
-    """Return predictions a second, from the newest one and the one `PACE_OF` before it.
-
-    >>> _pace([(b"new", 4000.0)], [(b"old", 1500.0)])
-    2000.0
-    >>> _pace([(b"new", 4000.0)], [])
-    0.0
-    """
-    return 1000 * PACE_OF / max(1.0, newest[0][1] - before[0][1]) if before else 0.0
 
 
 def _stream(first: Any, last: Any, rows: Any) -> Stream:
