@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
         finally:
             empty.stop()
         loop = begin.per_second(end)
-        _say("kafka-python loop, predict only", begin, end, loop)
+        _say("kafka-python loop, predict only", begin, end)
         full = Stack(Path(folder))
         full.start()
         try:
@@ -86,9 +86,9 @@ def main(arguments: list[str]) -> None:
     print(f"  peak {peak_mib:,.0f} MiB")
 
 
-def _say(what: str, begin: Mark, end: Mark, loop: float) -> None:
+def _say(what: str, begin: Mark, end: Mark, loop: float | None = None) -> None:
     rate, took = begin.per_second(end), begin.processor_ms(end)
-    print(f"{what:36} {rate:9,.0f} events/s   {rate / loop:.2f} of the loop")
+    print(f"{what:36} {rate:9,.0f} events/s" + (f"   {rate / loop:.2f} of the loop" if loop else ""))
     each = ", ".join(f"{name} {ms:.1f}" for name, ms in took.items() if ms >= SHOWN_MS)
     print(f"{'':36} {sum(took.values()):9.1f} ms of a processor for 1,000 events: {each}", flush=True)
 
