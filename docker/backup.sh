@@ -2,10 +2,11 @@
 # Writes all that the stack keeps into a new folder, one archive a volume:  docker/backup.sh FOLDER
 # The stack is stopped for it, with savepoints, so that Kafka, the states of the jobs and the artifacts belong to the same moment.
 set -eu
+# shellcheck source=docker/compose.sh
 . "$(dirname "$0")/compose.sh"
 [ $# -eq 1 ] || { echo "usage: docker/backup.sh FOLDER" >&2; exit 2; }
-mkdir -p "$1"
-folder=$(cd "$1" && pwd)
+folder=$(path_of "$1")
+mkdir -p "$folder"
 [ -z "$(ls -A "$folder")" ] || { echo "$folder is not empty: a backup goes into a folder of its own." >&2; exit 2; }
 running=$(compose ps --services --status running)
 compose stop jobs

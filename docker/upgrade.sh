@@ -4,6 +4,7 @@
 # The new images are built, or are there already, and the configuration is checked by them, before anything stops. Then the jobs stop with
 # savepoints, containers that have changed are made anew, and the jobs resume from the savepoints. Back: the same with the old version.
 set -eu
+# shellcheck source=docker/compose.sh
 . "$(dirname "$0")/compose.sh"
 say() { echo "$(date +%H:%M:%S) $*"; }
 settings=${COMPOSE_ENV_FILES:-.env}
