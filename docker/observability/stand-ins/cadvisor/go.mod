@@ -1,6 +1,6 @@
 module cadvisor-stand-in
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/google/cadvisor v0.55.1
