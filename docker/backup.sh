@@ -4,6 +4,8 @@
 set -eu
 . "$(dirname "$0")/compose.sh"
 [ $# -eq 1 ] || { echo "usage: docker/backup.sh FOLDER" >&2; exit 2; }
+# The archives hold keys.
+umask 077
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 [ -z "$(ls -A "$folder")" ] || { echo "$folder is not empty: a backup goes into a folder of its own." >&2; exit 2; }
