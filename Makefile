@@ -25,6 +25,8 @@ export CHROMIUM
 
 PACKAGES := schemas online_model store api batch_model client stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
+# Tests that start no server, on all cores; those of a file on one, since they share what it sets up.
+SERVERLESS := $(PACKAGES) tests/unit tests/contract -n auto --dist loadfile
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
@@ -47,11 +49,18 @@ system-packages: ## Install Chromium, which the tests of the dashboard drive (ma
 	  echo "The tests of the dashboard need Chromium. Install it (Debian, Ubuntu: apt-get install chromium; macOS: brew install chromium)," >&2; \
 	  echo "or name one you have: make $(firstword $(MAKECMDGOALS) test) CHROMIUM=/path/to/chromium" >&2; exit 1; }; }
 
-test: system-packages check setup-refresh ## Run every check and every test (pytest flags: ARGS="...")
+test: system-packages check setup-refresh ## Run every check and every test (pytest flags, for all of them in one go: ARGS="...")
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@# Each kind in a process of its own: what a thousand tests leave in memory is not carried into those of the whole stack.
+	@failed=; for tests in "$(SERVERLESS)" "tests/flink" "tests/integration" "tests/e2e" "tests/faults"; do \
+	  $(BIN)/python -m pytest $$tests || failed="$$failed$$tests; "; done; \
+	  [ -z "$$failed" ] || { echo "Failed: $$failed" >&2; exit 1; }
+endif
 
 unit: setup-refresh ## Run the tests that need no server, with the doctests
-	@$(BIN)/python -m pytest schemas online_model tests/unit $(ARGS)
+	@$(BIN)/python -m pytest $(SERVERLESS) $(ARGS)
 
 test-faults: setup-refresh ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; half an hour)
 	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)

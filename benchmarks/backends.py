@@ -63,8 +63,8 @@ def _measure(backend: str, waiting: int) -> Measured:
         stack = Stack(Path(folder), overrides)
         stack.start()
         try:
-            filled, _, peak = drain(stack, waiting)
-            return _under_load(stack, filled, peak)
+            first, _, last, peak = drain(stack, waiting)
+            return _under_load(stack, first.per_second(last), peak)
         finally:
             stack.stop(savepoint=False)
 

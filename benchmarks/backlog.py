@@ -2,15 +2,20 @@
 
 The loop is what one would write first: consume, predict, produce; no labels, no Redis, no exactly-once. It runs before
 the jobs do, on the same events and the same broker.
+
+Beside events a second stands what each process took of the processors for 1,000 events, which depends less on what else the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -29,9 +34,29 @@ from store.connect import connect_producer, connect_redis
 from store.reader import RedisReader
 
 POLL_S = 0.25
+SAY_S = 5.0
+SHOWN_MS = 0.05
 LOOP_EVENTS = 50_000
 LOOP_TOPIC = "loop"
 """A topic of its own: what the loop says must not count."""
+
+
+class Mark(NamedTuple):
+    """How far it was at a time: events done, and seconds of a processor that each process has taken since it began."""
+
+    time: float
+    events: int
+    processor_s: dict[str, float]
+
+    def per_second(self, end: Mark) -> float:
+        """Return events a second from here to another mark; not a number if that is this one."""
+        return (end.events - self.events) / (end.time - self.time) if end.time > self.time else float("nan")
+
+    def processor_ms(self, end: Mark) -> dict[str, float]:
+        """Return milliseconds of a processor for 1,000 events from here to another mark, by process, most first."""
+        events = max(1, end.events - self.events)
+        took = {name: (seconds - self.processor_s.get(name, 0.0)) * 1e6 / events for name, seconds in end.processor_s.items()}
+        return dict(sorted(took.items(), key=lambda item: -item[1]))
 
 
 def main(arguments: list[str]) -> None:
@@ -45,18 +70,27 @@ def main(arguments: list[str]) -> None:
         empty.start()
         try:
             preload(empty.settings, args.events, args.label_fraction)
-            loop = _plain_loop(empty.settings, min(LOOP_EVENTS, args.events))
+            begin, end = _plain_loop(empty, min(LOOP_EVENTS, args.events))
         finally:
             empty.stop()
-        print(f"kafka-python loop, predict only        {loop:9,.0f} events/s", flush=True)
+        loop = begin.per_second(end)
+        _say("kafka-python loop, predict only", begin, end)
         full = Stack(Path(folder))
         full.start()
         try:
-            whole, warm, peak_mib = drain(full, args.events)
+            first, fifth, last, peak_mib = drain(full, args.events)
         finally:
             full.stop()
-    print(f"Millrace, events to Redis, learning    {whole:9,.0f} events/s   {whole / loop:.2f} of the loop   peak {peak_mib:,.0f} MiB")
-    print(f"  after the first fifth (compiled)     {warm:9,.0f} events/s   {warm / loop:.2f} of the loop")
+    _say("Millrace, events to Redis, learning", first, last, loop)
+    _say("  after the first fifth (compiled)", fifth, last, loop)
+    print(f"  peak {peak_mib:,.0f} MiB")
+
+
+def _say(what: str, begin: Mark, end: Mark, loop: float | None = None) -> None:
+    rate, took = begin.per_second(end), begin.processor_ms(end)
+    print(f"{what:36} {rate:9,.0f} events/s" + (f"   {rate / loop:.2f} of the loop" if loop else ""))
+    each = ", ".join(f"{name} {ms:.1f}" for name, ms in took.items() if ms >= SHOWN_MS)
+    print(f"{'':36} {sum(took.values()):9.1f} ms of a processor for 1,000 events: {each}", flush=True)
 
 
 def preload(settings: Settings, events: int, fraction: float) -> None:
@@ -67,8 +101,9 @@ def preload(settings: Settings, events: int, fraction: float) -> None:
     print(f"preloaded {events:,} events in {time.monotonic() - started:.0f} s", flush=True)
 
 
-def _plain_loop(settings: Settings, events: int) -> float:
-    """Return events a second of consume, predict, produce."""
+def _plain_loop(stack: Stack, events: int) -> tuple[Mark, Mark]:
+    """Consume, predict, produce; return when it began and when it ended."""
+    settings = stack.settings
     with closing(KafkaAdminClient(bootstrap_servers=settings.kafka)) as admin:
         admin.create_topics([NewTopic(LOOP_TOPIC, settings.topic_partitions, 1)])
     warm_up()
@@ -76,7 +111,7 @@ def _plain_loop(settings: Settings, events: int) -> float:
     for row in rows:
         model.learn_one(row.text, row.label or "")
     done = 0
-    started = time.monotonic()
+    began = mark(stack, done, loop=True)
     with closing(connect_producer(settings.kafka)) as producer:
         for batch in read_committed(settings.kafka, settings.topic_prefix + Topic.EVENTS):
             for record in batch:
@@ -92,29 +127,35 @@ def _plain_loop(settings: Settings, events: int) -> float:
             if done >= events:
                 break
         producer.flush()
-    return done / (time.monotonic() - started)
+    return began, mark(stack, done, loop=True)
 
 
-def drain(stack: Stack, events: int) -> tuple[float, float, float]:
-    """Return events a second from the first prediction in Redis to the last, the same after a fifth of them, and peak memory in MiB."""
+def mark(stack: Stack, events: int, *, loop: bool = False) -> Mark:
+    """Return what the stack's processes, and this one if it is the loop, have taken until now."""
+    took: dict[str, float] = {}
+    for name, pid in {**stack.pids(), **({"loop": os.getpid()} if loop else {})}.items():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            took[name] = sum(psutil.Process(pid).cpu_times()[:2])
+    return Mark(time.monotonic(), events, took)
+
+
+def drain(stack: Stack, events: int) -> tuple[Mark, Mark, Mark, float]:
+    """Return the marks of the first prediction in Redis, of a fifth of them and of the last one, and peak memory in MiB."""
     reader = RedisReader(connect_redis(stack.settings.redis), topic_prefix=stack.settings.topic_prefix)
-    marks: list[tuple[float, int]] = []
-    peak, seen = 0.0, 0
-    now = said = time.monotonic()
+    marks: list[Mark] = []
+    peak, seen, said = 0.0, 0, time.monotonic()
     if not stack.state().healthy():
         raise RuntimeError("a job does not run: see `millrace status`")
     while seen < events:
         time.sleep(POLL_S)
         seen = _counted(reader)
-        now = time.monotonic()
         peak = max(peak, _rss_mib(stack))
         if seen and (not marks or (len(marks) == 1 and seen >= events / 5)):
-            marks.append((now, seen))
-        if now - said > 5:
+            marks.append(mark(stack, seen))
+        if time.monotonic() - said > SAY_S:
             print(f"  {seen:,} of {events:,} in Redis", flush=True)
-            said = now
-    whole, warm = ((seen - before) / (now - then) if now > then else float("nan") for then, before in (marks[0], marks[-1]))
-    return whole, warm, peak
+            said = time.monotonic()
+    return marks[0], marks[-1], mark(stack, seen), peak
 
 
 def _counted(reader: RedisReader) -> int:

@@ -1,4 +1,4 @@
-"""Asks a server of the own container whether it is well, for HEALTHCHECK: `python -I -S health.py PORT PATH`, exit code 0 if it says 200."""
+"""Asks a server of its container whether it is well, for HEALTHCHECK: `python -I -S health.py PORT PATH`, exit code 0 if it says 200."""
 
 import http.client
 import ssl

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes the volumes of a stack that has none from a backup:  docker/restore.sh FOLDER   and then  docker compose up
 set -eu
+# shellcheck source=docker/compose.sh
 . "$(dirname "$0")/compose.sh"
-[ $# -eq 1 ] && [ -f "$1/kafka.tar.gz" ] || { echo "usage: docker/restore.sh FOLDER, which docker/backup.sh has written" >&2; exit 2; }
-folder=$(cd "$1" && pwd)
+folder=$(path_of "${1:-}")
+[ $# -eq 1 ] && [ -f "$folder/kafka.tar.gz" ] || { echo "usage: docker/restore.sh FOLDER, which docker/backup.sh has written" >&2; exit 2; }
 project=$(compose config | sed -n 's/^name: //p')
 if [ -n "$(docker volume ls --quiet --filter "name=^${project}_(keys|state|kafka)\$")" ]; then
   echo "The project $project has volumes. Remove them first, if that is meant: docker compose down --volumes" >&2
@@ -11,7 +12,7 @@ if [ -n "$(docker volume ls --quiet --filter "name=^${project}_(keys|state|kafka
 fi
 # Makes them, with their owners.
 compose run --rm --no-deps -T prepare >/dev/null
-image=$(compose config --images jobs | head -n 1)
+image=$(image_of jobs)
 for archive in "$folder"/*.tar.gz; do
   volume=$(basename "$archive" .tar.gz)
   echo "$volume"

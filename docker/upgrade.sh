@@ -4,15 +4,17 @@
 # The new images are built, or are there already, and the configuration is checked by them, before anything stops. Then the jobs stop with
 # savepoints, containers that have changed are made anew, and the jobs resume from the savepoints. Back: the same with the old version.
 set -eu
+# shellcheck source=docker/compose.sh
 . "$(dirname "$0")/compose.sh"
 say() { echo "$(date +%H:%M:%S) $*"; }
 settings=${COMPOSE_ENV_FILES:-.env}
-before=$(compose config --images jobs 2>/dev/null | head -n 1)
+before=$(image_of jobs)
 [ $# -eq 0 ] || export MILLRACE_VERSION="$1"
-after=$(compose config --images jobs | head -n 1)
+after=$(image_of jobs)
 
 say "from $before to $after: images"
-for image in $(compose config --images jobs api refresh | sort -u); do
+for service in jobs api refresh; do
+  image=$(image_of $service)
   docker image inspect "$image" >/dev/null 2>&1 || missing="${missing:-} $image"
 done
 if [ -n "${missing:-}" ]; then

@@ -128,7 +128,7 @@ def settings_page() -> str:
             "",
             "## The container stack",
             "",
-            "Read by `docker-compose.yml`, from `.env` or the shell ([operations.md](operations.md)); the settings above as well, in containers.",
+            "Read by `docker-compose.yml`, from `.env` or the shell ([operations.md](operations.md)), as the settings above are.",
             "`KAFKA_IMAGE`, `REDIS_IMAGE`, `PYTHON_IMAGE` and those of the profile `observability` replace official images.",
             "",
             *_settings_table(ComposeSettings, PREFIX),
@@ -140,8 +140,8 @@ def settings_page() -> str:
 def environment_example() -> str:
     """Return `.env.example`: every variable of the container stack with its default and its meaning, commented out."""
     lines = [
-        "# Every variable that the container stack reads. Copy it to `.env`, and take the # from those to change. The same names work for the",
-        "# command line and for processes without containers. Made by `make docs`; docs/settings.md has it as tables.",
+        "# Every variable that the container stack reads. Copy it to `.env`, and take the # from those to change. The same names work",
+        "# for the command line and for processes without containers. Made by `make docs`; docs/settings.md has it as tables.",
     ]
     parts: tuple[tuple[str, type[msgspec.Struct], str], ...] = (
         ("The container stack", ComposeSettings, PREFIX),

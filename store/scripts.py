@@ -15,27 +15,39 @@ if redis.call('DEL', KEYS[1]) == 1 then redis.call('SET', KEYS[2], ARGV[1], 'NX'
 
 WRITE_PREDICTIONS: Final = """
 -- KEYS: bodies, index by time, prefix of the indexes by label, stream of arrivals. ARGV: msgpack [[id, time, label, json], ...], recent
+-- Half of what a command costs is the call: an index is written once a batch, not once a prediction.
+local times, labels = {}, {}
 for _, p in ipairs(cmsgpack.unpack(ARGV[1])) do
   -- the first prediction of an event id counts
   if redis.call('HSETNX', KEYS[1], p[1], #p[3] .. ':' .. p[3] .. p[4]) == 1 then
-    redis.call('ZADD', KEYS[2], p[2], p[1])
-    redis.call('ZADD', KEYS[3] .. p[3], p[2], p[1])
-    redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[2], '*', 'e', p[1])
+    times[#times + 1], times[#times + 2] = p[2], p[1]
+    local label = labels[p[3]] or {}
+    label[#label + 1], label[#label + 2] = p[2], p[1]
+    labels[p[3]] = label
+    redis.call('XADD', KEYS[4], '*', 'e', p[1])
   end
 end
+if #times > 0 then
+  redis.call('ZADD', KEYS[2], unpack(times))
+  for label, rows in pairs(labels) do redis.call('ZADD', KEYS[3] .. label, unpack(rows)) end
+  redis.call('XTRIM', KEYS[4], 'MAXLEN', '~', ARGV[2])
+end
 local excess = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[2])
-if excess > 0 then
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, excess - 1)) do
-    local body = redis.call('HGET', KEYS[1], id)
+for start = 0, excess - 1, 1000 do  -- as many as a call takes arguments
+  local ids = redis.call('ZRANGE', KEYS[2], start, math.min(start + 999, excess - 1))
+  local gone = {}
+  for i, body in ipairs(redis.call('HMGET', KEYS[1], unpack(ids))) do
     if body then
       local colon = string.find(body, ':', 1, true)
       local label = string.sub(body, colon + 1, colon + tonumber(string.sub(body, 1, colon - 1)))
-      redis.call('ZREM', KEYS[3] .. label, id)
-      redis.call('HDEL', KEYS[1], id)
+      gone[label] = gone[label] or {}
+      table.insert(gone[label], ids[i])
     end
   end
-  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, excess - 1)
+  for label, members in pairs(gone) do redis.call('ZREM', KEYS[3] .. label, unpack(members)) end
+  redis.call('HDEL', KEYS[1], unpack(ids))
 end
+if excess > 0 then redis.call('ZREMRANGEBYRANK', KEYS[2], 0, excess - 1) end
 """
 
 WRITE_LABEL_STATES: Final = """

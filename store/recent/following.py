@@ -83,6 +83,7 @@ class TaskFollower:
         taken: the position up to which all arrivals are in the table, save for the gaps.
         redis_count: predictions that Redis has.
         behind_ms: how much older what was taken last is than the newest in Redis, by Redis's clock, at the last look.
+        more_waits: whether as many predictions as it takes at once had arrived at the last look, so that there may be more.
     """
 
     def __init__(self, task: str, table: RecentTable, arrivals: Arrivals) -> None:
@@ -93,6 +94,7 @@ class TaskFollower:
         self.taken = 0
         self.redis_count = 0
         self.behind_ms = 0
+        self.more_waits = False
         self._arrivals = arrivals
         self._predictions = Followed()
         self._labels = Followed()
@@ -118,6 +120,7 @@ class TaskFollower:
     def take(self, look: Look) -> tuple[list[Recent], bool]:
         """Take what a look has shown; return the predictions that are new, and whether there is more to do at once."""
         self.first, self.redis_count = look.predictions.first, look.count
+        self.more_waits = len(look.predictions.arrivals) == BATCH
         if self._predictions.head is None or self._labels.head is None:
             self._begin(look)
             return [], True
@@ -134,7 +137,7 @@ class TaskFollower:
         self.behind_ms = milliseconds(look.predictions.last) - milliseconds(self.taken) if self.taken else 0
         self._take_labels([event for _, event in self._labels.next(look.labels, BATCH)])
         self.table.drop_before(look.oldest)
-        more = len(look.predictions.arrivals) == BATCH or len(look.labels.arrivals) == BATCH
+        more = self.more_waits or len(look.labels.arrivals) == BATCH
         return new, (self._catch_up() or more) if not (more and self.filled) else True
 
     def _begin(self, look: Look) -> None:

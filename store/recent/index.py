@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from schemas.settings import Settings
 from store.connect import RedisUnavailable, connect_redis
 from store.recent import queries, review
 from store.recent.arrivals import Arrivals
+from store.recent.crowd import Crowd
 from store.recent.following import BATCH, TaskFollower
 from store.recent.places import Place
 from store.recent.queries import Filter, Order, RecentPage
@@ -28,6 +30,9 @@ TICK_S = 0.2
 
 REST = 1.0
 """After a batch it rests as long as the batch took of the processor, times this: others in the process get their turn."""
+
+CROWDED_SHARE = 0.05
+"""Of all processors, what it takes while more waits than it takes at once and the processors are busy: in a backlog the jobs need them."""
 
 LONGEST_WAIT_S = 2.0
 
@@ -62,12 +67,15 @@ class RecentIndex:
     Args:
         settings: where Redis is, which tasks there are.
         clock: the time, epoch seconds.
+        crowded: whether others want the processors; None: looks for itself.
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time, crowded: Callable[[], bool] | None = None) -> None:
         self._client = connect_redis(settings.redis)
         self._arrivals = Arrivals(self._client, settings.topic_prefix)
         self._clock = clock
+        self._crowded = crowded or Crowd().crowded
+        self._rest_in_crowd = max(REST, 1 / (CROWDED_SHARE * (os.cpu_count() or 1)) - 1)
         self._followers = {task: TaskFollower(task, RecentTable(settings.recent_predictions), self._arrivals) for task in settings.tasks}
         self._generation: str | None = None
         self._stale_since: int | None = None
@@ -177,7 +185,7 @@ class RecentIndex:
                 more = self._step()
                 self._stale_since, self._trouble = None, ""
                 self.processor_s = time.thread_time()
-                rest_s = (self.processor_s - used) * REST
+                rest_s = self._rest_s(self.processor_s - used)
                 wait_s = rest_s if more else max(rest_s, TICK_S - (time.monotonic() - began))
             except (RedisUnavailable, msgspec.DecodeError, UnicodeDecodeError) as error:
                 # Redis is away, or holds something that is none of ours: what is here stays, and says since when it is stale.
@@ -186,6 +194,13 @@ class RecentIndex:
                     log.warning("the index of recent predictions stays as it is: %s", error)
                 self._trouble = str(error)
                 wait_s = min(LONGEST_WAIT_S, max(TICK_S, wait_s * 2))
+
+    def _rest_s(self, used_s: float) -> float:
+        """Return how long to rest after a round that took the processor for so long."""
+        crowded, followers = self._crowded(), self._followers.values()
+        # Until it is filled it cannot answer.
+        longer = crowded and all(follower.filled for follower in followers) and any(follower.more_waits for follower in followers)
+        return used_s * (self._rest_in_crowd if longer else REST)
 
     def _step(self) -> bool:
         """Take a batch of each task; return whether there is more to do at once."""

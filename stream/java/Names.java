@@ -19,6 +19,8 @@ class Names {
   private static final int MARK = 3;
   private static final int JOINER = 4;
 
+  private static final byte[] TEXT = "\"text\":\"".getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+
   private final org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonFactory json =
       new org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonFactory();
 
@@ -32,7 +34,37 @@ class Names {
     read(text(prediction));
   }
 
+  /**
+   * Returns the text of an encoded prediction.
+   *
+   * Of the fields before it none can have this name and a text as its value; within texts a quote is escaped. So the first one is it.
+   */
   private String text(byte[] prediction) throws java.io.IOException {
+    int start = textStart(prediction);
+    int end = start;
+    while (end < prediction.length && prediction[end] != '"' && prediction[end] != '\\') {
+      end++;
+    }
+    if (end >= prediction.length || prediction[end] == '\\') {
+      return parsedText(prediction);
+    }
+    return new String(prediction, start, end - start, java.nio.charset.StandardCharsets.UTF_8);
+  }
+
+  private static int textStart(byte[] prediction) {
+    for (int at = 0; at + TEXT.length <= prediction.length; at++) {
+      int same = 0;
+      while (same < TEXT.length && prediction[at + same] == TEXT[same]) {
+        same++;
+      }
+      if (same == TEXT.length) {
+        return at + same;
+      }
+    }
+    return prediction.length;
+  }
+
+  private String parsedText(byte[] prediction) throws java.io.IOException {
     org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonParser parser = json.createParser(prediction);
     try {
       parser.nextToken();

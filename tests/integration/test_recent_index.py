@@ -18,6 +18,7 @@ from stack.process import Part
 from store.reader import RedisReader
 from store.receipt import Receipt
 from store.recent import following
+from store.recent import index as recent_index
 from store.recent.index import NotIndexed, RecentIndex
 from store.recent.places import Place
 from store.recent.queries import Filter
@@ -175,6 +176,26 @@ def test_far_behind_it_jumps_and_comes_to_hold_all(
     wait_until(lambda: is_the_same(index, redis_client), "all of it in the end")
     wait_until(lambda: index.indexed("default").complete, "complete")
     assert max(gaps, default=0) <= 3
+
+
+def test_it_rests_longer_where_much_waits_and_the_processors_are_busy(
+    settings: Settings, writer: RedisWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded = True
+    index = RecentIndex(settings, crowded=lambda: crowded)
+    write(writer, 0, 2 * following.BATCH)
+    index._step()
+    index._step()
+    assert index._rest_s(1.0) == recent_index.REST, "it is not filled"
+    while index._step():
+        pass
+    assert index._rest_s(1.0) == recent_index.REST, "nothing waits"
+    write(writer, 2 * following.BATCH, 4 * following.BATCH)
+    index._step()
+    assert index._rest_s(1.0) > recent_index.REST
+    crowded = False
+    assert index._rest_s(1.0) == recent_index.REST
+    index.close()
 
 
 def test_labels_that_the_stream_has_forgotten_are_read_again(

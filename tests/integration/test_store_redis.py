@@ -126,6 +126,16 @@ def test_memory_is_bounded(writer: RedisWriter, reader: RedisReader, redis_clien
     assert reader.receipt("default", "e449") is None
 
 
+def test_a_lower_limit_holds_at_once(reader: RedisReader, redis_client: redis.Redis) -> None:
+    labels = ("a", "b", None)
+    RedisWriter(redis_client, recent=5000).write_predictions(encode_all([prediction(n, label=labels[n % 3]) for n in range(2500)]))
+    # More are dropped than one call of Redis takes arguments.
+    RedisWriter(redis_client, recent=7).write_predictions(encode_all([prediction(2500, label="a")]))
+    assert [p.event_id for p in reader.predictions("default", limit=10).predictions] == [f"e{n}" for n in range(2500, 2493, -1)]
+    assert [p.event_id for p in reader.predictions("default", label="b").predictions] == ["e2497", "e2494"]
+    assert redis_client.hlen("millrace:default:predictions") == 7
+
+
 def test_the_first_prediction_of_an_event_counts(writer: RedisWriter, reader: RedisReader, redis_client: redis.Redis) -> None:
     writer.write_predictions(encode_all([prediction(1, label="a"), prediction(1, label="b", at=NOW + 99)]))
     before = dump(redis_client)

@@ -257,7 +257,7 @@ def parsed(*words: str) -> argparse.Namespace:
         ["f", "--out-of-order", "1.1"],
         ["f", "--duplicates", "-0.1"],
         ["f", "--corrections", "nan"],
-        [],
+        ["f", "--events", "0"],
     ],
 )
 def test_wrong_arguments_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
