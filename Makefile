@@ -16,6 +16,9 @@ ifneq ($(shell cat $(REFRESH) 2>/dev/null),$(CURDIR))
 .PHONY: $(REFRESH)
 endif
 
+# What judges the files of the container stack; it works without a network.
+SCAN := $(VENV)/scan
+
 # The browser of the dashboard's tests; one that is named here is used by them.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 export CHROMIUM
@@ -62,7 +65,7 @@ unit: setup-refresh ## Run the tests that need no server, with the doctests
 test-faults: setup-refresh ## Break every part under load, see docs/reliability.md (ARGS="--faults 'Redis' --fault-runs 3 --fault-results FILE"; half an hour)
 	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)
 
-test-containers: setup ## Build the container stack, run it, break it, upgrade it (needs Docker with Compose v2; half an hour)
+test-containers: setup $(SCAN)/.set-up ## Scan the container stack's files, build, run, break and upgrade it (needs Docker with Compose v2; half an hour)
 	@$(BIN)/python -m pytest tests/containers --log-cli-level INFO --log-cli-format '%(message)s' $(ARGS)
 
 check: setup-refresh ## Format, lint, types, import contracts
@@ -87,6 +90,7 @@ lock: setup ## Resolve the locks again (UPGRADE=1: to the newest versions)
 	$(COMPILE) --group pyproject.toml:dev -c requirements.lock -o dev.lock
 	$(COMPILE) --group pyproject.toml:refresh -c requirements.lock -c dev.lock -o refresh.lock
 	$(COMPILE) --group pyproject.toml:build -c requirements.lock -o build.lock
+	$(COMPILE) --group pyproject.toml:scan -o scan.lock
 
 clean: ## Remove .venv, caches and build output (the data of the stack stays)
 	rm -rf $(VENV) build dist .tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
@@ -113,3 +117,9 @@ $(REFRESH): $(STAMP) refresh.lock
 	@echo "Setting up the batch refresh in $(VENV): 5 GB; some minutes the first time"
 	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes --no-deps -r refresh.lock
 	@echo "$(CURDIR)" >$(REFRESH)
+
+$(SCAN)/.set-up: $(STAMP) scan.lock
+	@echo "Setting up the scanners in $(SCAN): 0.3 GB; a minute the first time"
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python $(SCAN)
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(SCAN)/bin/python --require-hashes scan.lock
+	@touch $@

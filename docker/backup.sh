@@ -5,6 +5,8 @@ set -eu
 # shellcheck source=docker/compose.sh
 . "$(dirname "$0")/compose.sh"
 [ $# -eq 1 ] || { echo "usage: docker/backup.sh FOLDER" >&2; exit 2; }
+# The archives hold keys.
+umask 077
 folder=$(path_of "$1")
 mkdir -p "$folder"
 [ -z "$(ls -A "$folder")" ] || { echo "$folder is not empty: a backup goes into a folder of its own." >&2; exit 2; }

@@ -33,6 +33,8 @@ fi
 if [ $# -gt 0 ] && [ "$settings" != /dev/null ]; then
   # So that the next `docker compose up` means the same version.
   touch "$settings"
+  # As private as it was: it may hold passwords.
+  cp -p "$settings" "$settings.new"
   { grep -v '^MILLRACE_VERSION=' "$settings" || true; echo "MILLRACE_VERSION=$1"; } >"$settings.new"
   mv "$settings.new" "$settings"
 fi

@@ -24,7 +24,7 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             `IMAGES-refresh`.
         torch: which torch the image of the refresh holds when it is built: `cuda` (works without a GPU as well) or `cpu` (4 GB smaller).
         build_network: network of the builds, `host` or `default`.
-        publish: address on which ports are published; beyond loopback put TLS before them, and see docs/access.md.
+        publish: address on which API and Kafka are published; beyond loopback put TLS before them, and see docs/access.md.
         api_port: of API and dashboard.
         kafka_port: of Kafka, for programs outside the containers.
         flink_port: of Flink's pages.
