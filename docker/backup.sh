@@ -16,9 +16,9 @@ compose stop
 image=$(image_of jobs)
 project=$(compose config | sed -n 's/^name: //p')
 # Not the compiled code, nor what no process outlives.
-for volume in keys state artifacts refresh mlflow kafka redis; do
+for volume in keys first-keys state artifacts refresh mlflow kafka redis; do
   echo "$volume"
-  docker run --rm --network none --user 0 --entrypoint tar -v "${project}_$volume:/volume:ro" "$image" -C /volume -cz . >"$folder/$volume.tar.gz"
+  docker run --rm --network none --cap-drop ALL --cap-add DAC_OVERRIDE --user 0 --entrypoint tar -v "${project}_$volume:/volume:ro" "$image" -C /volume -cz . >"$folder/$volume.tar.gz"
 done
 compose config --images | sort -u >"$folder/images.txt"
 # shellcheck disable=SC2086  # names of services

@@ -5,7 +5,7 @@
 set -eu
 environment=/opt/millrace/venv
 uv=/opt/installer/bin/uv
-add() { "$uv" pip install --no-cache --quiet --link-mode copy --compile-bytecode --python "$environment/bin/python" --no-deps "$@"; }
+add() { "$uv" pip install --no-cache --quiet --no-build-isolation --link-mode copy --compile-bytecode --python "$environment/bin/python" --no-deps "$@"; }
 
 if [ "$1" = --torch ]; then
   case $2 in

@@ -16,7 +16,7 @@ image=$(image_of jobs)
 for archive in "$folder"/*.tar.gz; do
   volume=$(basename "$archive" .tar.gz)
   echo "$volume"
-  docker run --rm --network none --user 0 --entrypoint sh -i -v "${project}_$volume:/volume" "$image" \
+  docker run --rm --network none --cap-drop ALL --cap-add DAC_OVERRIDE --cap-add CHOWN --cap-add FOWNER --user 0 --entrypoint sh -i -v "${project}_$volume:/volume" "$image" \
     -c 'find /volume -mindepth 1 -delete && tar -C /volume -xz --same-owner' <"$archive"
 done
 compose down >/dev/null 2>&1

@@ -27,7 +27,6 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         publish: address on which API and Kafka are published; beyond loopback put TLS before them, and see docs/access.md.
         api_port: of API and dashboard.
         kafka_port: of Kafka, for programs outside the containers.
-        flink_port: of Flink's pages.
         mlflow_port: of MLflow's pages.
         prometheus_port: of Prometheus (profile `observability`).
         alertmanager_port: of Alertmanager (profile `observability`).
@@ -63,7 +62,6 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     publish: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "127.0.0.1"
     api_port: Port = 8000
     kafka_port: Port = 9094
-    flink_port: Port = 8081
     mlflow_port: Port = 5000
     prometheus_port: Port = 9090
     alertmanager_port: Port = 9093

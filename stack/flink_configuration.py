@@ -130,6 +130,8 @@ def _options(folder: Path, at: FlinkEndpoints) -> dict[str, str | int | bool]:
         "state.backend.rocksdb.log.file-num": 1,
         "classloader.check-leaked-classloader": False,
         "web.submit.enable": False,
+        # By default pages of any origin may read it.
+        "web.access-control-allow-origin": f"http://{at.jobmanager}:{at.rest}",
     }
 
 

@@ -51,7 +51,8 @@ FIRST_KEYS: Mapping[str, KeyRole] = {"admin": "admin", "metrics": "read"}
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("prepare", help="check the whole configuration, and make the first API keys", description=__doc__)
-    parser.add_argument("--keys", type=Path, metavar="DIR", help="folder of the keys; without it none are made")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="folder of the key file, which holds hashes; without it no keys are made")
+    parser.add_argument("--first-keys", type=Path, metavar="DIR", help="folder of the first keys themselves (default: that of --keys)")
     parser.set_defaults(func=run)
 
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         environment[f"{API_PREFIX}KEYS"] = str(args.keys / "keys.json")
     problems = problems_in(environment)
     if not problems and args.keys:
-        made = make_keys(args.keys, now=time.time_ns() // 1_000_000)
+        made = make_keys(args.keys, args.first_keys or args.keys, now=time.time_ns() // 1_000_000)
         problems = troubles(read_api_settings(environment))
     if problems:
         raise ConfigurationErrors(problems)
@@ -104,8 +105,8 @@ def unknown(environment: Iterable[str]) -> list[str]:
     return lines
 
 
-def make_keys(folder: Path, *, now: int) -> list[str]:
-    """Make the key file and the first keys if there is no key file yet, and return the files of the new keys.
+def make_keys(folder: Path, shown: Path, *, now: int) -> list[str]:
+    """Make the key file in `folder` and the first keys in `shown` if there is no key file yet, and return the files of the new keys.
 
     Raises:
         ConfigurationErrors: if the folder cannot be written.
@@ -114,16 +115,17 @@ def make_keys(folder: Path, *, now: int) -> list[str]:
     if path.exists():
         return []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for one in (folder, shown):
+            one.mkdir(parents=True, exist_ok=True)
         new = {name: new_key(name, (role,), now=now) for name, role in FIRST_KEYS.items()}
         for name, (_, key) in new.items():
-            write_atomically(folder / f"{name}.key", key.encode(), private=True)
+            write_atomically(shown / f"{name}.key", key.encode(), private=True)
         # Prometheus runs as another user; this key shows it numbers, and predictions to whoever is let into its container.
-        (folder / "metrics.key").chmod(0o444)
+        (shown / "metrics.key").chmod(0o444)
         write_key_file(path, KeyFile(keys=tuple(entry for entry, _ in new.values())))
     except (OSError, KeyFileError) as error:
         raise ConfigurationErrors([f"The keys cannot be made in {folder}: {error}. Correct its owner or mode."]) from error
-    return [str(folder / f"{name}.key") for name in new]
+    return [str(shown / f"{name}.key") for name in new]
 
 
 def _read(found: list[str], read: Callable[[], Any]) -> Any:

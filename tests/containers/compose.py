@@ -22,7 +22,7 @@ from schemas.settings import Settings
 from stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("API", "KAFKA", "FLINK", "MLFLOW", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
+PORTS = ("API", "KAFKA", "MLFLOW", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 START_S = 300.0
 NEEDED = "The tests of the container stack need a Docker engine and Compose v2 (`docker compose` or `docker-compose`); see CONTRIBUTING.md."
 
@@ -115,7 +115,7 @@ class Compose:
 
     def key(self, name: str = "admin") -> str:
         """Return one of the first API keys."""
-        return self.execute("jobs", "cat", f"/run/millrace/keys/{name}.key").strip()
+        return self.execute("jobs", "cat", f"/run/millrace/first-keys/{name}.key").strip()
 
     def api(self) -> httpx.Client:
         """Return a client of the API with the first key."""

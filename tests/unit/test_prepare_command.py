@@ -42,19 +42,19 @@ def test_the_example_holds_nothing_wrong_and_nothing_unknown() -> None:
 
 
 def test_keys_are_made_once_and_only_their_owner_reads_those_of_people(tmp_path: Path) -> None:
-    made = make_keys(tmp_path / "keys", now=NOW)
+    made = make_keys(tmp_path / "keys", tmp_path / "shown", now=NOW)
     assert [Path(path).name for path in made] == ["admin.key", "metrics.key"]
     content = read_key_file(tmp_path / "keys" / "keys.json")
     assert {key.name: key.roles for key in content.keys} == {"admin": ("admin",), "metrics": ("read",)}
-    assert stat.S_IMODE((tmp_path / "keys" / "admin.key").stat().st_mode) == 0o600
-    assert make_keys(tmp_path / "keys", now=NOW) == []
+    assert stat.S_IMODE((tmp_path / "shown" / "admin.key").stat().st_mode) == 0o600
+    assert make_keys(tmp_path / "keys", tmp_path / "shown", now=NOW) == []
     assert read_key_file(tmp_path / "keys" / "keys.json") == content
 
 
 def test_keys_that_cannot_be_written_say_why(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("in the way")
     with pytest.raises(ConfigurationErrors, match="cannot be made"):
-        make_keys(tmp_path / "keys", now=NOW)
+        make_keys(tmp_path / "keys", tmp_path / "shown", now=NOW)
 
 
 def test_the_command_says_what_it_made_and_shows_no_key(
