@@ -1,8 +1,6 @@
 """A measured run against a real broker and a real Redis, where a thread plays the jobs: what it does wrong, the report must say."""
 
 import hashlib
-import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +16,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from stack import measured_run
 from stack.generator import generate
-from stack.measured_run import MeasuredRun
+from stack.measured_run import MeasuredRun, Moment
 from stack.outbox import DeliveryError
 from stack.report import Report
 from stack.schedule import Plan
@@ -161,11 +159,13 @@ def test_a_wrong_redis_is_found(settings: Settings, monkeypatch: pytest.MonkeyPa
 
 def test_a_stopped_run_has_no_report(settings: Settings) -> None:
     run = MeasuredRun(settings=settings, plan=Plan(rate=10), dataset="generated", probe=None)
-    threading.Timer(2.0, run.stop.set).start()
-    began = time.monotonic()
-    assert run.run(generate(10_000), on_moment=lambda _: None, on_skip=lambda _: None) is None
-    assert time.monotonic() - began < 15
-    assert 0 < run.replay.sent.events < 100
+
+    def stop(moment: Moment) -> None:
+        if moment.sent.events:
+            run.stop.set()
+
+    assert run.run(generate(10_000), on_moment=stop, on_skip=lambda _: None) is None
+    assert 0 < run.replay.sent.events < 10_000
 
 
 def test_missing_topics_and_brokers_give_a_message(kafka: str) -> None:
