@@ -41,6 +41,8 @@ PAUSE_S = 0.2
 """A transaction begins so long after the one before, unless more is waiting: each leaves a marker in every partition."""
 RETRY_S = 2.0
 PROGRESS_S = 5.0
+QUIET_S = 60.0
+"""Where nothing was copied meanwhile, it says so less often."""
 _POLL_MS = 500
 
 
@@ -93,7 +95,7 @@ class Mirror:
         self._kafka, self._source, self._target = kafka, source, target
         self._say, self._alive = say, alive
         self._name = f"{target}millrace-mirror"
-        self._spoke = self._began = time.monotonic()
+        self._spoke, self._said_of = time.monotonic(), -1
 
     def run(self, *, until_end: bool = False) -> bool:
         """Copy, through outages of Kafka; with `until_end`, what is there when it begins. Return whether all of that was copied.
@@ -214,7 +216,9 @@ class Mirror:
 
     def _progress(self, consumer: KafkaConsumer, parts: Sequence[TopicPartition]) -> None:
         self._alive()
-        if time.monotonic() - self._spoke >= PROGRESS_S:
+        total = sum(self.copied.records.values())
+        if time.monotonic() - self._spoke >= (PROGRESS_S if total != self._said_of else QUIET_S):
+            self._said_of = total
             ends = consumer.end_offsets(parts)
             self.copied.behind = sum(max(0, end - consumer.position(part)) for part, end in ends.items())
             self._tell(f"{self.summary()}, {self.copied.behind} behind")

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from kafka.serializer import Serializer
 from schemas.topics import Topic
 from stack.mirror import TOPICS, AsItWas, Mirror, MirrorError
 from stack.process import Part
-from store.committed import read_committed
+from store.committed import open_transactions, read_committed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -168,37 +168,58 @@ def test_a_record_without_key_and_value_is_copied_too(kafka: str, prefixes: tupl
     assert headers == [("empty", b"")]
 
 
-def command(kafka: str, prefixes: tuple[str, str], *more: str) -> list[str]:
-    source, target = prefixes
-    return [sys.executable, "-m", "stack", "mirror", "--kafka", kafka, "--from-prefix", source, "--to-prefix", target, *more]
-
-
-def start(kafka: str, prefixes: tuple[str, str], folder: Path, *more: str) -> subprocess.Popen[str]:
+def start(
+    kafka: str, prefixes: tuple[str, str], folder: Path, *more: str, program: Sequence[str] = ("-m", "stack")
+) -> subprocess.Popen[str]:
     """Start the command as a process of its own; no stack runs in its data folder."""
+    source, target = prefixes
+    command = [sys.executable, *program, "mirror", "--kafka", kafka, "--from-prefix", source, "--to-prefix", target, *more]
     environment = {**os.environ, "MILLRACE_DATA_DIR": str(folder)}
-    return subprocess.Popen(command(kafka, prefixes, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+STOPS = """
+import sys, time
+from kafka import KafkaProducer
+from stack.cli import main
+
+point, calls = sys.argv[1], 0
+really = getattr(KafkaProducer, point)
+
+def stops(self, *arguments):
+    global calls
+    calls += 1
+    if calls == 2:
+        print("here", flush=True)
+        time.sleep(600)
+    return really(self, *arguments)
+
+setattr(KafkaProducer, point, stops)
+sys.exit(main(sys.argv[2:]))
+"""
+"""Runs the command, which stands still where the second transaction calls a method of the producer."""
 
 
 def test_killed_in_the_middle_it_goes_on_and_nothing_is_there_twice(kafka: str, prefixes: tuple[str, str], tmp_path: Path) -> None:
     source, target = prefixes
     for prefix in prefixes:
         make_topics(kafka, prefix)
-    fill(kafka, source, 15_000)
-
-    def copied() -> int:
-        return sum(map(len, records(kafka, target + Topic.EVENTS).values()))
-
-    for kill_after in (1, 6_000):
-        process = start(kafka, prefixes, tmp_path)
-        await_true(lambda wanted=kill_after: copied() >= wanted)  # type: ignore[misc]  # a lambda's default is untyped
+    fill(kafka, source, 6_000)
+    targets = [target + topic for topic in TOPICS]
+    # Between two transactions; with all records of one written; and with the offsets written, too.
+    for point, is_open in (("begin_transaction", False), ("send_offsets_to_transaction", True), ("commit_transaction", True)):
+        process = start(kafka, prefixes, tmp_path, program=("-c", STOPS, point))
+        assert process.stdout is not None
+        line = next(iter(process.stdout))
+        assert line == "here\n", line
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert copied() < 15_000, "it was to be killed in the middle"
+        process.communicate(timeout=30)
+        assert any(open_transactions(kafka, targets).values()) is is_open
     process = start(kafka, prefixes, tmp_path, "--until-end")
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert "all there was" in out
-    assert assert_same(kafka, prefixes) == 30_000
+    assert assert_same(kafka, prefixes) == 12_000
 
 
 def test_a_signal_ends_it_in_good_order(kafka: str, prefixes: tuple[str, str], tmp_path: Path) -> None:
