@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
+from typing import Any
 
 import httpx
 import pytest
@@ -92,18 +93,18 @@ def test_the_same_events_get_the_same_answers(stack: Compose) -> None:
         wait_until(lambda topic=topic: count(stack, PREFIX + topic) >= count(stack, topic), f"{topic} is copied", 180)  # type: ignore[misc]
         assert count(stack, PREFIX + topic) == count(stack, topic) == EVENTS
     wait_until(lambda: count(stack, PREFIX + Topic.PREDICTIONS) >= EVENTS, "every copy is answered", 180)
-    said: dict[str, object] = {}
+    said: dict[str, Any] = {}
 
     def learned() -> bool:
         said.update(json.loads(stack.execute("jobs", "millrace", "compare", PREFIX, "--json", check=False)))
-        (task,) = said["tasks"]  # type: ignore[misc]
+        (task,) = said["tasks"]
         return [one["labels"] for one in task["standing"]] == [EVENTS, EVENTS]
 
     wait_until(learned, lambda: f"both have learned every label: {said}", 180, every_s=3)
     tell(f"the second version had all of it {time.monotonic() - ended:.0f} s after the first")
     words = stack.execute("jobs", "millrace", "compare", PREFIX)
     tell(words)
-    (task,) = said["tasks"]  # type: ignore[misc]
+    (task,) = said["tasks"]
     assert (task["both"], task["only"], task["differing"]) == (EVENTS, [0, 0], 0)
     assert task["same_model"] > 0
     assert task["same_label"] >= 0.9 * EVENTS
@@ -161,7 +162,7 @@ class Asking:
                 troubles.append(f"{url}: {error!r}")
                 with self._lock:
                     # What does not answer is asked last from here on.
-                    self._urls.sort(key=lambda one, bad=url: one == bad)
+                    self._urls.sort(key=url.__eq__)
                     self.fell_over += 1
                 continue
             if answer.status_code == 200 and answer.json()["event_id"] == event_id:
