@@ -20,12 +20,14 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     Attributes:
         version: tag of Millrace's images, which are built here or pulled.
+        green_version: tag of the images of the profile `green`, another version beside the first.
         images: what the names of Millrace's images begin with, a registry's address included: `IMAGES-jobs`, `IMAGES-api` and
             `IMAGES-refresh`.
         torch: which torch the image of the refresh holds when it is built: `cuda` (works without a GPU as well) or `cpu` (4 GB smaller).
         build_network: network of the builds, `host` or `default`.
         publish: address on which API and Kafka are published; beyond loopback put TLS before them, and see docs/access.md.
         api_port: of API and dashboard.
+        api_green_port: of the API of the profile `green`.
         kafka_port: of Kafka, for programs outside the containers.
         mlflow_port: of MLflow's pages.
         prometheus_port: of Prometheus (profile `observability`).
@@ -56,11 +58,13 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     version: Tag = "0.1.0"
+    green_version: Tag = "0.1.0"
     images: Image = "millrace"
     torch: Literal["cuda", "cpu"] = "cuda"
     build_network: Literal["host", "default"] = "host"
     publish: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "127.0.0.1"
     api_port: Port = 8000
+    api_green_port: Port = 8001
     kafka_port: Port = 9094
     mlflow_port: Port = 5000
     prometheus_port: Port = 9090

@@ -14,6 +14,7 @@ import msgspec
 from schemas.settings import PREFIX
 from stack import (
     audit,
+    compare_command,
     data_command,
     dead_letters,
     demo,
@@ -22,6 +23,7 @@ from stack import (
     import_labels,
     job_command,
     keys_command,
+    mirror_command,
     model_files,
     models_command,
     prepare_command,
@@ -94,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     prepare_command.add_parser(commands)
     supervise_command.add_parser(commands)
     flink_process.add_parser(commands)
+    mirror_command.add_parser(commands)
+    compare_command.add_parser(commands)
     return parser
 
 

@@ -10,6 +10,7 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
+from kafka.serializer import Serializer
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -24,6 +25,7 @@ REDIS_ANSWER_S = 10.0
 KAFKA_CONNECT_MS = 10_000
 KAFKA_REQUEST_MS = 15_000
 KAFKA_PROBE_S = 2.0
+TRANSACTION_MS = 60_000
 
 _C = TypeVar("_C")
 
@@ -91,8 +93,8 @@ def redis_unavailable(client: redis.Redis, error: Exception) -> RedisUnavailable
     return RedisUnavailable(f"Redis at {address} does not answer ({error}): start it, or set MILLRACE_REDIS to the one to use")
 
 
-def connect_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaConsumer:
-    """Return a consumer without a group; it never creates topics and never jumps over lost records.
+def connect_consumer(kafka: str, *, isolation: str = "read_committed", group: str | None = None) -> KafkaConsumer:
+    """Return a consumer, in no group unless one is named; it never creates topics, never jumps over lost records, and commits nothing.
 
     Raises:
         KafkaUnavailable: if no broker answers.
@@ -100,7 +102,7 @@ def connect_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaC
     options = {
         "request_timeout_ms": KAFKA_REQUEST_MS,
         "isolation_level": isolation,
-        "group_id": None,
+        "group_id": group,
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "max_poll_records": 10_000,
@@ -121,6 +123,28 @@ def connect_producer(kafka: str) -> KafkaProducer:
         "delivery_timeout_ms": KAFKA_REQUEST_MS,
         "linger_ms": 5,
         "max_request_size": MAX_RECORD_BYTES,
+        "reconnect_backoff_max_ms": 1000,
+    }
+    return _connect(KafkaProducer, kafka, options)
+
+
+def connect_copier(kafka: str, transactional_id: str, key_serializer: Serializer) -> KafkaProducer:
+    """Return a producer of transactions of so many records as a consumer reads at once; it never creates topics.
+
+    Raises:
+        KafkaUnavailable: if no broker answers.
+    """
+    options = {
+        "transactional_id": transactional_id,
+        "transaction_timeout_ms": TRANSACTION_MS,
+        "key_serializer": key_serializer,
+        "max_block_ms": KAFKA_CONNECT_MS,
+        "request_timeout_ms": KAFKA_REQUEST_MS - 5_000,
+        "delivery_timeout_ms": TRANSACTION_MS,
+        "linger_ms": 5,
+        "batch_size": 256 * 1024,
+        # With what a record needs around it; the broker has the last word.
+        "max_request_size": MAX_RECORD_BYTES + 64 * 1024,
         "reconnect_backoff_max_ms": 1000,
     }
     return _connect(KafkaProducer, kafka, options)

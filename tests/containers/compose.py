@@ -22,7 +22,7 @@ from schemas.settings import Settings
 from stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("API", "KAFKA", "MLFLOW", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
+PORTS = ("API", "API_GREEN", "KAFKA", "MLFLOW", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 START_S = 300.0
 NEEDED = "The tests of the container stack need a Docker engine and Compose v2 (`docker compose` or `docker-compose`); see CONTRIBUTING.md."
 

@@ -72,9 +72,9 @@ def stream_of(seconds: int, rate: int) -> tuple[str, ...]:
 
 def audited(compose: Compose) -> dict[str, Any]:
     """Rebuild the model from the log, and compare it with the snapshots and with every prediction."""
-    (found,) = json.loads(compose.execute("jobs", "millrace", "audit", "--json"))
+    found: dict[str, Any] = json.loads(compose.execute("jobs", "millrace", "audit", "--json"))
     assert found["differences"] == []
-    return dict(found)
+    return found
 
 
 def script(compose: Compose, name: str, *arguments: str) -> str:
