@@ -21,6 +21,8 @@ TM_NETWORK_MIB = 128
 METASPACE_MIB = 320
 LONG_MS = 200 * 24 * 3600 * 1000
 """The scheduler of Flink's actors takes no delay above 248 days."""
+_DIARY_BYTES = 220
+"""What the name of RocksDB's diary has at most, beside Flink's folder: ids of TaskManager, job and operator, and the operator's name."""
 WORKING_FOLDERS = ("tmp", "blob", "work", "rocksdb-logs")
 """Inside Flink's folder: what its processes keep while they live."""
 
@@ -124,15 +126,24 @@ def _options(folder: Path, at: FlinkEndpoints) -> dict[str, str | int | bool]:
         "web.tmpdir": str(folder / "tmp"),
         "blob.storage.directory": str(made_folder(folder / "blob")),
         "process.working-dir": str(made_folder(folder / "work")),
-        # RocksDB's own diary would fill the folder of the logs.
-        "state.backend.rocksdb.log.dir": str(made_folder(folder / "rocksdb-logs")),
-        "state.backend.rocksdb.log.max-file-size": "1mb",
-        "state.backend.rocksdb.log.file-num": 1,
+        **_diary(folder),
         "classloader.check-leaked-classloader": False,
         "web.submit.enable": False,
         # By default pages of any origin may read it.
         "web.access-control-allow-origin": f"http://{at.jobmanager}:{at.rest}",
     }
+
+
+def _diary(folder: Path) -> dict[str, str | int]:
+    """Return where RocksDB keeps its own diary, which would fill the folder of the logs.
+
+    It makes the file's name from the whole path of the database, and no name has more than 255 bytes. Where that is too long, Flink leaves
+    the diary in the database; told where to put it, it does not look, and the job could not be started.
+    """
+    limits: dict[str, str | int] = {"state.backend.rocksdb.log.max-file-size": "1mb", "state.backend.rocksdb.log.file-num": 1}
+    place = made_folder(folder / "rocksdb-logs")
+    fits = len(os.fsencode(folder)) + _DIARY_BYTES <= 255
+    return {**limits, "state.backend.rocksdb.log.dir": str(place)} if fits else limits
 
 
 def made_folder(folder: Path) -> Path:

@@ -96,8 +96,9 @@ def longest_gap_s(compose: Compose, since_ms: int) -> float:
 
 def test_the_demo_ends_with_the_report_of_the_embedded_stack(stack: Compose, stream: Path, tmp_path: Path) -> None:
     flags = ("--rate", "300", "--label-delay-s", "1")
-    embedded = Stack(tmp_path / "data", ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0))
-    command = [sys.executable, "-m", "stack", "replay", str(stream), "--data-dir", str(tmp_path / "data"), *flags]
+    folder = tmp_path / "data"
+    embedded = Stack(folder, ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0))
+    command = [sys.executable, "-m", "stack", "replay", str(stream), "--data-dir", str(folder), *flags]
     try:
         embedded.start()
         subprocess.run([*command, "--report", str(tmp_path / "embedded.json")], check=True, timeout=600, stdout=subprocess.DEVNULL)
