@@ -21,10 +21,11 @@ def test_each_process_has_a_folder_and_removes_those_of_the_dead(tmp_path: Path)
     assert first.exists(), "its process lives"
     other.release()
     (tmp_path / "t-never-used").mkdir()
-    third, _ = own_folder(tmp_path, "jobmanager")
+    third, latest = own_folder(tmp_path, "jobmanager")
     assert {path.name for path in tmp_path.iterdir()} == {first.name, third.name}
     assert second != third
     lock.release()
+    latest.release()
 
 
 @pytest.mark.parametrize(("depth", "relocated"), [(1, True), (60, False)])
@@ -36,10 +37,10 @@ def test_a_long_path_leaves_the_diary_of_rocksdb_in_its_database(depth: int, rel
 
 
 def test_the_cluster_in_containers_is_found_by_name_and_open_to_no_page(tmp_path: Path) -> None:
-    at = FlinkEndpoints(8081, 6123, 6124, jobmanager="jobmanager", taskmanager="10.0.0.7", bind="0.0.0.0")
+    at = FlinkEndpoints(8081, 6123, 6124, jobmanager="jobmanager", taskmanager="10.0.0.7", bind="192.0.2.7")
     options = yaml.safe_load((write_configuration(tmp_path, at, tmp_path, 4, 700) / "config.yaml").read_text(encoding="utf-8"))
     names = ("jobmanager.rpc.address", "taskmanager.host", "rest.bind-address")
-    assert [options[name] for name in names] == ["jobmanager", "10.0.0.7", "0.0.0.0"]
+    assert [options[name] for name in names] == ["jobmanager", "10.0.0.7", "192.0.2.7"]
     assert options["web.access-control-allow-origin"] == "http://jobmanager:8081"
 
 
