@@ -66,7 +66,7 @@ test-faults: setup-refresh ## Break every part under load, see docs/reliability.
 	@$(BIN)/python -m pytest tests/faults $(or $(ARGS),--faults all)
 
 test-containers: setup $(SCAN)/.set-up ## Scan the container stack's files, build, run, break and upgrade it (needs Docker with Compose v2; half an hour)
-	@$(BIN)/python -m pytest tests/containers --log-cli-level INFO --log-cli-format '%(message)s' $(ARGS)
+	@$(BIN)/python -m pytest tests/containers --log-cli-level WARNING --log-cli-format '%(message)s' $(ARGS)
 
 check: setup-refresh ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -146,8 +146,8 @@ def project(name: str, variables: Mapping[str, str] | None = None) -> Iterator[C
 
 
 def tell(what: str) -> None:
-    """Log a line that is the result of a run; `make test-containers` shows it as it comes."""
-    logging.getLogger("containers").info(what)
+    """Log a line that is the result of a run; `make test-containers` shows it as it comes, and no chatter of libraries."""
+    logging.getLogger("containers").warning(what)
 
 
 def docker(*arguments: str) -> str:

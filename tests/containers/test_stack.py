@@ -117,7 +117,7 @@ def test_the_demo_ends_with_the_report_of_the_embedded_stack(stack: Compose, str
 
 
 def test_every_container_dies_and_the_counts_are_the_same(stack: Compose) -> None:
-    sending = Sending(stack, *stream_of(360, RATE))
+    sending = Sending(stack, *stream_of(240, RATE))
     flows(stack, RATE)
     for service in CRASHED:
         name, began = stack.container(service), started_at(stack.container(service))
