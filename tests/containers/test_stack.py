@@ -187,7 +187,7 @@ def test_down_and_up_keep_model_states_and_offsets(stack: Compose, tmp_path: Pat
 
 
 def test_another_parallelism_loses_and_repeats_nothing(stack: Compose) -> None:
-    sending = Sending(stack, *stream_of(240, RATE))
+    sending = Sending(stack, *stream_of(300, RATE))
     for parallelism in (4, 2, 4):
         began = int(time.time() * 1000)
         stack.set(MILLRACE_CLASSIFY_PARALLELISM=str(parallelism), MILLRACE_TASKMANAGERS="2")
