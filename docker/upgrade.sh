@@ -26,7 +26,9 @@ compose run --rm --no-deps -T prepare
 say "the jobs stop, with savepoints"
 compose stop jobs
 say "what has changed is made anew"
-if ! compose up --detach --no-build --wait; then
+# All at once, and without `prepare`, which has done its work: the jobs wait for the others themselves.
+# shellcheck disable=SC2046  # names of services
+if ! compose up --detach --no-build --no-deps --wait $(compose config --services | grep -v '^prepare$'); then
   echo "It does not become healthy: docker compose logs says why. Back to where it was: docker/upgrade.sh ${before##*:}" >&2
   exit 1
 fi

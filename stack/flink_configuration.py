@@ -116,6 +116,8 @@ def _options(folder: Path, at: FlinkEndpoints) -> dict[str, str | int | bool]:
         # Jobs that are restarted wait for the TaskManager to come back. By default they fail at once and back off, ever longer.
         "resourcemanager.standalone.start-up-time": str(LONG_MS),
         "jobmanager.execution.failover-strategy": "region",
+        # Several TaskManagers share the work; by default the first takes what it has slots for.
+        "taskmanager.load-balance.mode": "SLOTS",
         # The JobManager takes this from its own configuration only; what a job says of it is ignored.
         "execution.checkpointing.num-retained": 5,
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
