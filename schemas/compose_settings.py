@@ -78,7 +78,7 @@ class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     taskmanager_memory: Memory = "2048m"
     jobs_memory: Memory = "768m"
     api_memory: Memory = "576m"
-    refresh_memory: Memory = "1024m"
+    refresh_memory: Memory = "1280m"
     mlflow_memory: Memory = "640m"
     demo_folder: Annotated[str, msgspec.Meta(min_length=1)] = "./docker/demo"
     demo_file: str = ""
