@@ -59,7 +59,7 @@ def following(settings: Settings) -> Iterator[tuple[ModelFeed, Mapping[str, Live
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
