@@ -33,7 +33,9 @@ def test_nothing_runs_as_root_and_no_secret_is_inside(stack: Compose, image: str
     assert found["Config"]["Healthcheck"]["Test"][0] == "CMD"
     said = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", f"millrace-{image}:0.1.0") + json.dumps(found["Config"])
     assert not [word for word in ("password", "secret", "token", "mr_") if word in said.lower()]
-    writable = inside(image, "find", "/opt", "/etc", "/usr", "-xdev", "-writable", "-not", "-type", "l", "-print", "-quit")
+    # It may not look into every folder of the system's, and says so by its exit code.
+    looking = "find /opt /etc /usr -xdev -writable -not -type l -print -quit 2>/dev/null || true"
+    writable = inside(image, "sh", "-c", looking)
     assert writable == "", "what runs cannot change itself"
     assert inside(image, "sh", "-c", "ls /run/millrace/keys") == ""
 
