@@ -74,7 +74,7 @@ class MetricsServer:
     """Serves `/metrics` and `/healthz` from one thread until it is closed; port 0 takes any free one."""
 
     def __init__(self, metrics: Metrics, port: int, host: str = LOOPBACK) -> None:
-        """Listen on the loopback.
+        """Listen, by default on the loopback.
 
         Raises:
             OSError: if the port is taken.

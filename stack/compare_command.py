@@ -7,7 +7,6 @@ must be the same. Labels by models that had learned other things by then, or in 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +16,12 @@ import msgspec
 
 from schemas.parsing import record_parser
 from schemas.records import DeadLetter, Prediction, Quality
-from schemas.settings import Settings, SettingsError, read_settings
+from schemas.settings import Settings
 from schemas.topics import FROM_OUTSIDE, Topic
 from stack.compare import Answers, Comparison, Log, Refused, Standing, compare, compare_refused
 from stack.errors import ConfigurationErrors
 from stack.mirror_command import topic_prefix
-from stack.running_stack import settings_of
+from stack.running_stack import joined_settings
 from stack.times import moment
 from store.committed import read_committed
 from store.connect import KafkaUnavailable
@@ -63,10 +62,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigurationErrors: if the settings are wrong, or both prefixes are the same.
     """
-    try:
-        settings = settings_of(args.data_dir) or read_settings(os.environ)
-    except SettingsError as error:
-        raise ConfigurationErrors(str(error).splitlines()) from error
+    settings = joined_settings(args.data_dir)
     first = settings.topic_prefix if args.with_prefix is None else args.with_prefix
     if first == args.prefix:
         raise ConfigurationErrors([f"both prefixes are {first!r}: there is nothing to compare"])

@@ -28,13 +28,14 @@ from store.file_lock import FileLock, LockHeld
 
 REST, RPC, BLOB, METRICS = 8081, 6123, 6124, 9249
 """Flink's own default ports, as everybody knows them; that of its reporter for Prometheus, too."""
+ROLES = ("jobmanager", "taskmanager")
 _LOCK = "lock"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("flink", help="run a JobManager or TaskManager in the foreground", description=__doc__)
-    parser.add_argument("role", choices=("jobmanager", "taskmanager"))
+    parser.add_argument("role", choices=ROLES)
     parser.add_argument(
         "--jobmanager", default=LOOPBACK, metavar="HOST", help="name or address of the JobManager, for all (default: %(default)s)"
     )
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def own_folder(work: Path, role: str) -> tuple[Path, FileLock]:
     """Return a new folder below `work`, locked, and remove those that processes which have ended left there."""
     work.mkdir(parents=True, exist_ok=True)
-    for folder in work.iterdir():
+    # Only such as this made: the folder may hold other things, an embedded Flink's for instance.
+    for folder in work.glob(f"[{''.join(role[0] for role in ROLES)}]-*"):
         lock = FileLock(folder / _LOCK)
         try:
             lock.acquire()

@@ -7,7 +7,6 @@ other prefix make its topics, and nobody else may write to these two.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from schemas.settings import PREFIX, Settings, SettingsError, read_settings
+from schemas.settings import PREFIX, Settings
 from stack.errors import ConfigurationErrors
 from stack.mirror import Mirror
 from stack.replay import stopped_by_signals
-from stack.running_stack import settings_of
+from stack.running_stack import joined_settings
 
 GRACE_S = 10.0
 """A signal ends it after the transaction in hand; an open one that Kafka does not end in this time is ended by the next mirror."""
@@ -55,10 +54,7 @@ def run(args: argparse.Namespace) -> int:
         ConfigurationErrors: if source and target are the same, or the settings are wrong.
         MirrorError: if the topics cannot be copied as they are.
     """
-    try:
-        settings = settings_of(args.data_dir) or read_settings(os.environ)
-    except SettingsError as error:
-        raise ConfigurationErrors(str(error).splitlines()) from error
+    settings = joined_settings(args.data_dir)
     source = settings.topic_prefix if args.from_prefix is None else args.from_prefix
     if source == args.to_prefix:
         raise ConfigurationErrors([f"--to-prefix {source!r} is what is copied (--from-prefix, or {PREFIX}TOPIC_PREFIX): name another"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from schemas.settings import Settings, read_settings
-from stack.errors import NotRunning
+from schemas.settings import Settings, SettingsError, read_settings
+from stack.errors import ConfigurationErrors, NotRunning
 from stack.flink_rest import FlinkRest, FlinkUnreachable
 from stack.folders import DataFolder, default_data_dir
 from stack.sampling import StackProbe
@@ -28,6 +29,19 @@ def settings_of(data_dir: Path | None) -> Settings | None:
     if state is None and data_dir is not None:
         raise NotRunning(f"no stack runs on {data_dir}: start one with `millrace up --data-dir {data_dir}`")
     return read_settings(state.settings) if state else None
+
+
+def joined_settings(data_dir: Path | None) -> Settings:
+    """Return the settings of the stack that runs on the data folder, else those of the environment.
+
+    Raises:
+        NotRunning: if a folder is named and no stack runs on it.
+        ConfigurationErrors: naming every variable that is wrong.
+    """
+    try:
+        return settings_of(data_dir) or read_settings(os.environ)
+    except SettingsError as error:
+        raise ConfigurationErrors(str(error).splitlines()) from error
 
 
 def probe_of(data_dir: Path | None) -> StackProbe | None:

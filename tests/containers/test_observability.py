@@ -1,18 +1,16 @@
 """The profile `observability`: its configuration is valid, says what docs say, and every name in it exists.
 
-What needs no Docker runs anywhere; promtool and amtool are run through the images of compose.yaml, and are skipped where these are not.
-With MILLRACE_PROMETHEUS_URL set to a Prometheus that watches a running stack, every query of the dashboards is sent to it.
+promtool and amtool are run through the images of compose.yaml; every query of the dashboards is sent to a Prometheus that watches a stack.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import requests
 import yaml
 
 from schemas.metrics import API, JOBS, REFRESH, shown_by_flink
+from tests.containers.compose import Sending, assert_exact, project, tell, wait_until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.containers
@@ -109,17 +108,19 @@ def default_image(service: str) -> str:
     return os.environ.get(match[1]) or match[2]
 
 
-@cache
+@functools.cache
 def has_image(image: str) -> bool:
-    docker = shutil.which("docker")
-    return docker is not None and subprocess.run([docker, "image", "inspect", image], capture_output=True, check=False).returncode == 0
+    """Say whether the image is here, or can be had."""
+    return any(
+        subprocess.run(["docker", *how, image], capture_output=True, check=False).returncode == 0
+        for how in (["image", "inspect"], ["pull"])
+    )
 
 
 def shell(service: str, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the image of a service, with this folder at /c, as compose.yaml runs it: nothing writable but /tmp."""
     image = default_image(service)
-    if not has_image(image):
-        pytest.skip(f"no image {image}: docker/observability/stand-ins.sh makes one")
+    assert has_image(image), f"no image {image}, and none can be pulled: docker/observability/stand-ins.sh makes one"
     run = ["docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", "65534:65534"]
     run += ["--tmpfs", "/tmp:mode=1777,exec", "-v", f"{FOLDER}:/c:ro", "-v", f"{FOLDER / 'alertmanager'}:/etc/alertmanager:ro"]
     run += [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
@@ -249,15 +250,39 @@ def test_alertmanager_refuses_what_is_no_address() -> None:
     assert "secret-without-scheme" not in started.stdout + started.stderr
 
 
+@pytest.fixture(scope="module")
+def prometheus() -> Iterator[str]:
+    """The address of a Prometheus that watches a stack through which events and labels flow."""
+    assert has_image(default_image("prometheus"))
+    with project("observability") as compose:
+        compose.call("build", "jobs", "api", timeout_s=1800)
+        compose.start("jobs", "api")
+        compose.call("--profile", "observability", "up", "--detach", "--no-build", "--no-deps", "prometheus")
+        assert_exact(Sending(compose, "--rate", "100", "--label-delay-s", "1", "--limit", "3000").report())
+        url = f"http://127.0.0.1:{compose.variables['MILLRACE_PROMETHEUS_PORT']}"
+        for job in ("api", "jobmanager", "taskmanager"):
+            wait_until(functools.partial(is_scraped, url, job), f"{job} is scraped")
+        yield url
+
+
+def result_of(url: str, query: str) -> list[Any]:
+    answer = requests.get(f"{url}/api/v1/query", params={"query": query}, timeout=10).json()
+    assert answer["status"] == "success", f"{query}: {answer}"
+    return list(answer["data"]["result"])
+
+
+def is_scraped(url: str, job: str) -> bool:
+    return bool(result_of(url, f'up{{job="{job}"}} == 1'))
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
-def test_prometheus_answers_every_query(path: Path) -> None:
-    url = os.environ.get("MILLRACE_PROMETHEUS_URL")
-    if not url:
-        pytest.skip("MILLRACE_PROMETHEUS_URL names no Prometheus of a running stack")
-    silent = []
-    for title, query in panels(path):
-        asked = query.replace("$__rate_interval", "1m").replace("$task", ".*").replace("$service", ".*")
-        answer = requests.get(f"{url}/api/v1/query", params={"query": asked}, timeout=10).json()
-        assert answer["status"] == "success", f"{title}: {answer}"
-        silent += [title] if not answer["data"]["result"] else []
-    print(f"{path.stem}: no data (yet) for {', '.join(silent) or 'none'}")  # noqa: T201  # What a stack has not done has no data; a person judges.
+def test_prometheus_answers_every_query(path: Path, prometheus: str) -> None:
+    asked = {
+        title: query.replace("$__rate_interval", "1m").replace("$task", ".*").replace("$service", ".*") for title, query in panels(path)
+    }
+    silent = [title for title, query in asked.items() if not result_of(prometheus, query)]
+    tell(f"{path.stem}: {len(asked) - len(silent)} of {len(asked)} panels have data; none for {', '.join(silent) or 'no other'}")
+    # Neither containers nor refreshes are watched here; what classify, learn, publish and the API do must show.
+    if path.stem == "millrace":
+        assert len(silent) < len(asked) / 2

@@ -21,8 +21,9 @@ def test_each_process_has_a_folder_and_removes_those_of_the_dead(tmp_path: Path)
     assert first.exists(), "its process lives"
     other.release()
     (tmp_path / "t-never-used").mkdir()
+    (tmp_path / "conf").mkdir()
     third, latest = own_folder(tmp_path, "jobmanager")
-    assert {path.name for path in tmp_path.iterdir()} == {first.name, third.name}
+    assert {path.name for path in tmp_path.iterdir()} == {first.name, third.name, "conf"}, "what others keep there stays"
     assert second != third
     lock.release()
     latest.release()
