@@ -25,7 +25,11 @@ export CHROMIUM
 
 PACKAGES := schemas online_model store api batch_model client stream stack
 CODE := $(sort $(dir $(wildcard $(addsuffix /*.py,$(PACKAGES) benchmarks)))) tests
-# Tests that start no server, on all cores; those of a file on one, since they share what it sets up.
+# Files of tests side by side; those of one file share what it sets up. What starts no server keeps all cores busy. The others wait more
+# than they compute, so a few share the cores; in the order of their names, in which the longest are not the last.
+BESIDE := --dist loadfile --no-loadscope-reorder
+FLINK := tests/flink -n 2 $(BESIDE)
+SERVERS := tests/integration -n 3 $(BESIDE)
 SERVERLESS := $(PACKAGES) tests/unit tests/contract -n auto --dist loadfile
 COMPILE = $(BIN)/uv pip compile -q --python $(BIN)/python --python-version 3.11 --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
@@ -54,7 +58,7 @@ ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@# Each kind in a process of its own: what a thousand tests leave in memory is not carried into those of the whole stack.
-	@failed=; for tests in "$(SERVERLESS)" "tests/flink" "tests/integration" "tests/e2e" "tests/faults"; do \
+	@failed=; for tests in "$(SERVERLESS)" "$(FLINK)" "$(SERVERS)" "tests/e2e" "tests/faults"; do \
 	  $(BIN)/python -m pytest $$tests || failed="$$failed$$tests; "; done; \
 	  [ -z "$$failed" ] || { echo "Failed: $$failed" >&2; exit 1; }
 endif

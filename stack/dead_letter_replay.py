@@ -18,7 +18,7 @@ from schemas.records import DeadLetter, Reason
 from schemas.settings import Settings
 from schemas.topics import FROM_OUTSIDE, Topic
 from stack.dead_letter_list import Place, parse_place, place_of
-from store.committed import open_consumer, partitions_of
+from store.committed import open_consumer, partitions_of, position_of
 from store.connect import connect_producer, kafka_unavailable
 
 REPLAYED_FROM = "replayed-from"
@@ -187,7 +187,7 @@ def _records(consumer: KafkaConsumer, part: TopicPartition, start: int, end: int
     consumer.assign([part])
     consumer.seek(part, start)
     silent = 0
-    while consumer.position(part) < end:
+    while position_of(consumer, part) < end:
         records = consumer.poll(timeout_ms=1000).get(part, ())
         yield from (record for record in records if record.offset < end)
         silent = 0 if records else silent + 1

@@ -29,6 +29,7 @@ from kafka.structs import OffsetAndMetadata
 
 from schemas.topics import Topic
 from stack.errors import StackError
+from store.committed import position_of
 from store.connect import KAFKA_REQUEST_MS, KafkaUnavailable, connect_consumer, connect_copier
 from store.kafka_login import client_options
 
@@ -143,7 +144,7 @@ class Mirror:
                 if batches:
                     self._copy(producer, batches)
                 self._progress(consumer, parts)
-                if ends is not None and all(consumer.position(part) >= end for part, end in ends.items()):
+                if ends is not None and all(position_of(consumer, part) >= end for part, end in ends.items()):
                     return True
                 if 0 < sum(map(len, batches.values())) < RECORDS:
                     self.stop.wait(max(0.0, PAUSE_S - (time.monotonic() - began)))
@@ -220,7 +221,7 @@ class Mirror:
         if time.monotonic() - self._spoke >= (PROGRESS_S if total != self._said_of else QUIET_S):
             self._said_of = total
             ends = consumer.end_offsets(parts)
-            self.copied.behind = sum(max(0, end - consumer.position(part)) for part, end in ends.items())
+            self.copied.behind = sum(max(0, end - position_of(consumer, part)) for part, end in ends.items())
             self._tell(f"{self.summary()}, {self.copied.behind} behind")
 
     def _tell(self, what: str) -> None:

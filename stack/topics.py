@@ -12,7 +12,7 @@ from kafka.errors import KafkaConnectionError, TopicAlreadyExistsError
 
 from schemas.settings import Settings
 from schemas.topics import Topic, topic_specs
-from store.committed import begin_offsets
+from store.committed import begin_offsets, position_of
 from store.connect import KafkaUnavailable
 from store.kafka_login import client_options
 
@@ -93,7 +93,7 @@ def _finds_one(consumer: KafkaConsumer, partitions: list[TopicPartition], ends: 
     while time.monotonic() < deadline:
         if consumer.poll(timeout_ms=500, max_records=1):
             return True
-        if all(consumer.position(partition) >= ends[partition] for partition in partitions):
+        if all(position_of(consumer, partition) >= ends[partition] for partition in partitions):
             return False
     # It holds bytes, and they could not be read in time: to assume an empty topic could lose what is in it.
     return True

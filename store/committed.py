@@ -10,10 +10,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
-from store.connect import KafkaUnavailable, kafka_unavailable
-from store.kafka_login import client_options
+from store.connect import KafkaUnavailable, connect, kafka_unavailable
 
 POLL_MS = 1000
+_POSITION_MS = 100
 STALLED_POLLS = 30
 _SKEW_MS = 3_600_000
 """Brokers accept records from clocks that are ahead by an hour."""
@@ -28,25 +28,19 @@ def open_consumer(kafka: str, *, isolation: str = "read_committed") -> KafkaCons
     Raises:
         KafkaUnavailable: if no broker answers.
     """
-    try:
-        return KafkaConsumer(
-            **client_options(kafka),
-            bootstrap_timeout_ms=10_000,
-            # A broker that comes back is to be found at once.
-            reconnect_backoff_max_ms=1_000,
-            isolation_level=isolation,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            allow_auto_create_topics=False,
-            max_poll_records=5000,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-            # Checksums in pure Python take four times as long as all the rest.
-            check_crcs=False,
-            metrics_enabled=False,
-        )
-    except (KafkaError, OSError, ValueError) as error:
-        raise kafka_unavailable(kafka, error) from error
+    options = {
+        # A broker that comes back is to be found at once.
+        "reconnect_backoff_max_ms": 1_000,
+        "isolation_level": isolation,
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "max_poll_records": 5000,
+        "max_partition_fetch_bytes": 4 * 1024 * 1024,
+        # Checksums in pure Python take four times as long as all the rest.
+        "check_crcs": False,
+    }
+    return connect(KafkaConsumer, kafka, options)
 
 
 def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -59,6 +53,16 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     if not numbers:
         raise KafkaUnavailable(f"there is no topic {topic} on this Kafka: `millrace up` creates the topics")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def position_of(consumer: KafkaConsumer, part: TopicPartition) -> int:
+    """Return the offset of the next record of a partition that was assigned and sought in.
+
+    The position also passes the markers that end transactions, which are no records. kafka-python knows it without asking, but
+    asks the broker first whether it still holds when anything has changed; where the broker has just gone that takes it half a minute.
+    """
+    position: int = consumer.position(part, timeout_ms=_POSITION_MS)
+    return position
 
 
 def end_offsets(kafka: str, topics: Iterable[str], *, isolation: str = "read_committed") -> Ends:
@@ -198,8 +202,7 @@ def _read_to(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> Iterat
                 yield records
             elif wanted := [r for r in records if r.offset < ends[part]]:
                 yield wanted
-        # The position also passes the markers that end transactions, which are no records.
-        done = {part for part in open_parts if consumer.position(part) >= ends[part]}
+        done = {part for part in open_parts if position_of(consumer, part) >= ends[part]}
         consumer.pause(*done)
         open_parts -= done
         stalled = 0 if batches or done else stalled + 1

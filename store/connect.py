@@ -107,7 +107,7 @@ def connect_consumer(kafka: str, *, isolation: str = "read_committed", group: st
         "auto_offset_reset": "none",
         "max_poll_records": 10_000,
     }
-    return _connect(KafkaConsumer, kafka, options)
+    return connect(KafkaConsumer, kafka, options)
 
 
 def connect_producer(kafka: str) -> KafkaProducer:
@@ -125,7 +125,7 @@ def connect_producer(kafka: str) -> KafkaProducer:
         "max_request_size": MAX_RECORD_BYTES,
         "reconnect_backoff_max_ms": 1000,
     }
-    return _connect(KafkaProducer, kafka, options)
+    return connect(KafkaProducer, kafka, options)
 
 
 def connect_copier(kafka: str, transactional_id: str, key_serializer: Serializer) -> KafkaProducer:
@@ -147,11 +147,15 @@ def connect_copier(kafka: str, transactional_id: str, key_serializer: Serializer
         "max_request_size": MAX_RECORD_BYTES + 64 * 1024,
         "reconnect_backoff_max_ms": 1000,
     }
-    return _connect(KafkaProducer, kafka, options)
+    return connect(KafkaProducer, kafka, options)
 
 
-def _connect(kind: Callable[..., _C], kafka: str, options: dict[str, object]) -> _C:
-    """Make a client of kafka-python; one that does not come up leaves no thread and no socket behind."""
+def connect(kind: Callable[..., _C], kafka: str, options: dict[str, object]) -> _C:
+    """Make a client of kafka-python; one that does not come up leaves no thread and no socket behind.
+
+    Raises:
+        KafkaUnavailable: if no broker answers.
+    """
     if not kafka_listens(kafka):
         # Asked first because kafka-python would try, and wait, for the whole of its time.
         raise kafka_unavailable(kafka, "nothing listens there")

@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
-from store.committed import open_consumer, partitions_of
+from store.committed import open_consumer, partitions_of, position_of
 from store.connect import kafka_listens, kafka_unavailable
 
 _SHORT_MS = 50
@@ -78,9 +78,8 @@ class Follower:
                 self._positions[part] = records[-1].offset + 1
             self._listen(heard=bool(batches))
             if not self.caught_up:
-                # The position also passes the markers that end transactions, which are no records.
-                self._positions.update({part: consumer.position(part) for part in self._positions})
-            self.behind = sum(max(0, (consumer.highwater(part) or 0) - consumer.position(part)) for part in self._positions)
+                self._positions.update({part: position_of(consumer, part) for part in self._positions})
+            self.behind = sum(max(0, (consumer.highwater(part) or 0) - position_of(consumer, part)) for part in self._positions)
         except KafkaError as error:
             self.close()
             raise kafka_unavailable(self._kafka, error) from error
@@ -101,9 +100,6 @@ class Follower:
             consumer.close()
 
     def _open(self) -> KafkaConsumer:
-        if not kafka_listens(self._kafka):
-            # Asked first because kafka-python would try, and wait, for the whole of its time.
-            raise kafka_unavailable(self._kafka, "nothing listens there")
         self._consumer = consumer = open_consumer(self._kafka)
         try:
             self._assign(consumer)

@@ -13,6 +13,7 @@ from kafka.partitioner.default import murmur2
 
 from schemas.log import AnyChange, AnyLogEntry, ChangeEntry, SnapshotEntry
 from schemas.parsing import parse_log_entry
+from store.committed import position_of
 from store.connect import KAFKA_REQUEST_MS, KafkaUnavailable, connect_consumer, kafka_unavailable
 
 _STALLED_S = 30.0
@@ -54,8 +55,8 @@ class _Part:
                     entry = self._parse(record.offset, record.value)
                     if entry.task == self._task:
                         yield record.offset, entry
-            at = self._consumer.position(self._at, timeout_ms=KAFKA_REQUEST_MS)
-            if at is not None and at > position:
+            at = position_of(self._consumer, self._at)
+            if at > position:
                 position, moved = at, time.monotonic()
             elif time.monotonic() - moved > _STALLED_S:
                 raise kafka_unavailable(self._kafka, f"{self._at.topic}-{self._at.partition} stays at offset {position} of {end}")

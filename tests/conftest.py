@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import warnings
 from pathlib import Path
 
 import pytest
@@ -17,22 +15,6 @@ ORDER = ("unit", "contract", "flink", "integration", "e2e", "faults", "container
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
-
-
-LEFT_SOCKETS = "ignore:Exception ignored in. <(socket.socket|ssl.SSLSocket):pytest.PytestUnraisableExceptionWarning"
-"""kafka-python 3.0.12 drops a connection that is refused, or being made while its client closes; the interpreter closes the socket."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let tests pass where a socket of kafka-python was left to the garbage collector; it may be collected in a later test."""
-    config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
-
-
-def pytest_sessionfinish() -> None:
-    """Collect the last of them before pytest does: the filter above does not reach its last check."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

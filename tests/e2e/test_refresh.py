@@ -196,8 +196,11 @@ def test_learner_and_predictors_killed_during_a_swap_come_back_with_one_of_the_t
     topic = stack.settings.topic_prefix + Topic.MODEL_COMMANDS
     commands = end_offsets(stack.settings.kafka, [topic])[topic]
     wait_until(lambda: end_offsets(stack.settings.kafka, [topic])[topic] != commands or asked.poll() is not None, "it is asked for")
-    os.kill(stack.pids()["taskmanager"], signal.SIGKILL)  # the learner builds the line
+    first = stack.pids()["taskmanager"]
+    os.kill(first, signal.SIGKILL)  # the learner builds the line
     wait_until(lambda: len(history(stack).changes) > len(before.changes), "the learner has answered all the same")
+    # A learner that was quick has answered before it was killed: then the next TaskManager is not there yet.
+    wait_until(lambda: stack.pids().get("taskmanager", first) != first, "its TaskManager has a successor")
     os.kill(stack.pids()["taskmanager"], signal.SIGKILL)  # the predictors build it
     out, err = asked.communicate(timeout=120)
     assert asked.returncode == 0, (out, err)

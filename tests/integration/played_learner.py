@@ -87,7 +87,7 @@ class PlayedLearner:
     def __init__(self, settings: Settings, task: str = "default") -> None:
         self.settings, self.task = settings, task
         self.replica = Replica(task, memory_mib=MEMORY_MIB)
-        self.producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=0)
+        self.producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=0, reconnect_backoff_max_ms=1000)
         self.lock = threading.Lock()
 
     def write(self, *entries: AnyLogEntry) -> None:
