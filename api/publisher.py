@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
 from api.asked_by import kafka_headers
@@ -101,6 +101,6 @@ def _close(producer: KafkaProducer, *, timeout_s: float) -> None:
     """Close it; what could not be written by then is given up (whoever sent it has been told, or is about to be)."""
     try:
         producer.close(timeout=timeout_s)
-    except KafkaTimeoutError:
-        # kafka-python 3.0.12 gives up closing when its flush gives up, and would go on sending.
+    except KafkaError:
+        # kafka-python 3.0.12 gives up closing when its flush gives up or fails, and would go on sending.
         producer._sender.force_close()  # noqa: SLF001 - there is no public way

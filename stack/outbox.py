@@ -16,8 +16,7 @@ from schemas.kafka_address import servers_of
 from schemas.parsing import encode
 from schemas.records import Event, Feedback
 from stack.sent_ledger import RefusedLine, SentLedger, SentLine
-from store.connect import kafka_unavailable
-from store.kafka_login import client_options
+from store.connect import Producer, connect
 
 OUTAGE_S = 30 * 60
 """A broker may be away for so long; then what it did not take counts as refused."""
@@ -170,19 +169,13 @@ def open_producer(kafka: str, *, at_full_speed: bool) -> KafkaProducer:
     Raises:
         KafkaUnavailable: if no broker answers.
     """
-    try:
-        return KafkaProducer(
-            **client_options(kafka),
-            # Said, though it is the default: refused with settings that would break it, and with it order and "once".
-            enable_idempotence=True,
-            delivery_timeout_ms=OUTAGE_S * 1000,
-            max_block_ms=5_000,
-            reconnect_backoff_max_ms=1_000,
-            linger_ms=50 if at_full_speed else 5,
-            batch_size=256 * 1024 if at_full_speed else 64 * 1024,
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=10_000,
-            metrics_enabled=False,
-        )
-    except (KafkaError, OSError) as error:
-        raise kafka_unavailable(kafka, error) from error
+    options: dict[str, object] = {
+        # Said, though it is the default: refused with settings that would break it, and with it order and "once".
+        "enable_idempotence": True,
+        "delivery_timeout_ms": OUTAGE_S * 1000,
+        "max_block_ms": 5_000,
+        "reconnect_backoff_max_ms": 1_000,
+        "linger_ms": 50 if at_full_speed else 5,
+        "batch_size": (256 if at_full_speed else 64) * 1024,
+    }
+    return connect(Producer, kafka, options)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 from kafka import KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, LeaderNotAvailableError
 from kafka.net.compat import KafkaNetClient
+from kafka.producer.future import FutureRecordMetadata
 from kafka.serializer import Serializer
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -36,6 +37,21 @@ class RedisUnavailable(Exception):
 
 class KafkaUnavailable(Exception):
     """The broker does not answer, or a topic is missing; whoever runs it must act."""
+
+
+class Producer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no types
+    """A producer whose errors of the moment are all a `KafkaError`."""
+
+    def send(self, topic: str, *args: Any, **options: Any) -> FutureRecordMetadata:
+        """Send as `KafkaProducer.send` does.
+
+        kafka-python 3.0.12 looks twice for the topic's partitions. Where the metadata come anew in between, without the topic (its broker
+        is just starting), it raises `ValueError`: that is an error of the broker, which passes, and none of the caller.
+        """
+        try:
+            return super().send(topic, *args, **options)
+        except ValueError as error:
+            raise LeaderNotAvailableError(str(error)) from error
 
 
 def connect_redis(url: str) -> redis.Redis:
@@ -125,7 +141,7 @@ def connect_producer(kafka: str) -> KafkaProducer:
         "max_request_size": MAX_RECORD_BYTES,
         "reconnect_backoff_max_ms": 1000,
     }
-    return connect(KafkaProducer, kafka, options)
+    return connect(Producer, kafka, options)
 
 
 def connect_copier(kafka: str, transactional_id: str, key_serializer: Serializer) -> KafkaProducer:
@@ -147,7 +163,7 @@ def connect_copier(kafka: str, transactional_id: str, key_serializer: Serializer
         "max_request_size": MAX_RECORD_BYTES + 64 * 1024,
         "reconnect_backoff_max_ms": 1000,
     }
-    return connect(KafkaProducer, kafka, options)
+    return connect(Producer, kafka, options)
 
 
 def connect(kind: Callable[..., _C], kafka: str, options: dict[str, object]) -> _C:

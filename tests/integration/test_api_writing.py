@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.cluster import ClusterMetadata
 
 from api.watch import ASK_AGAIN_S
 from schemas.parsing import parse_event, parse_feedback
@@ -214,6 +215,17 @@ def test_a_missing_topic_is_a_503(serve: Serve, redis_part: Part, kafka: str) ->
         assert "nobody-made-these-events" in problem(api.post("/v1/events", json={"text": "a"}), 503)["detail"]
         view = api.get("/readyz").json()
         assert "nobody-made-these-events" in view["parts"]["kafka"]["detail"]
+
+
+def test_a_topic_out_of_sight_while_it_is_written_to_is_a_503_and_passes(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when metadata come from a broker that is just starting, between the two looks that the producer takes at them."""
+    assert api.post("/v1/events", json={"text": "a"}).status_code == 202
+    with monkeypatch.context() as patched:
+        patched.setattr(ClusterMetadata, "topics", lambda *_, **__: set())
+        body = problem(api.post("/v1/events", json={"text": "b"}), 503)
+        assert "LeaderNotAvailableError" in body["detail"]
+        assert len(body["ids"]) == 1
+    assert api.post("/v1/events", json={"text": "c"}).status_code == 202
 
 
 def until_parts(api: httpx.Client, wanted: dict[str, bool | None]) -> dict[str, Any]:
