@@ -3,6 +3,8 @@
 A broker and a Redis of its own, a model log of a stream's labels, and the API as a program. The texts are sent on time, whether the
 answers before have come or not (open loop), from another process than the one that writes labels; a request's time counts from the moment
 at which it was due. Both routes are asked in turn, so that what the machine does otherwise is done to both.
+
+With `--stack` it is the API of a whole embedded stack that has learned the labels from its feedback topic and has nothing else to do.
 """
 
 from __future__ import annotations
@@ -32,14 +34,19 @@ from schemas.parsing import encode
 from schemas.records import FeedbackRef, Position
 from schemas.settings import Settings, as_environment
 from schemas.topics import Topic, topic_specs
+from stack.embedded import Stack
 from stack.generator import generate
 from stack.kafka import start_broker
 from stack.ports import free_ports
 from stack.process import Part
 from stack.redis import start_redis
+from stack.schedule import Plan
+from stack.sender import Replay
+from store.committed import end_offsets
 from store.labelled_files import Row, read_rows
 
 _BATCH = 1000
+_SAY_S, _REST_S = 5.0, 30.0
 _HEALTH, _CLASSIFY = "/healthz", "/v1/classify"
 
 
@@ -51,20 +58,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second to each of the two routes")
     parser.add_argument("--label-rate", type=float, default=200.0, help="labels a second that are learned meanwhile")
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--stack", action="store_true", help="ask a whole stack, with its jobs on Flink, that learns nothing meanwhile")
     parser.add_argument("--load", metavar="URL", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.load:
         _load(args.load, json.load(sys.stdin), args.rate, args.seconds)
         return
+    serving, label_rate = (_idle_stack, 0.0) if args.stack else (_serving, args.label_rate)
     needed = args.labels + int((args.seconds + 60) * args.label_rate)
     rows = list(itertools.islice(_rows(args.file), args.labels)) if args.file else list(generate(needed, seed=1))
     with (
         tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder,
-        _serving(Path(folder), rows[: args.labels]) as (settings, url, pid),
+        serving(Path(folder), rows[: args.labels]) as (settings, url, pid),
     ):
         process = psutil.Process(pid)
         print(f"{args.labels:,} labels learned; {len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[0]:.1f}", flush=True)
-        with _labels(settings, rows, args.labels, args.label_rate):
+        with _labels(settings, rows, args.labels, label_rate):
             before = sum(process.cpu_times()[:2])
             told = _asked_by_another_process(url, rows, args)
             took = sum(process.cpu_times()[:2]) - before
@@ -98,6 +107,24 @@ def _serving(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str, int
     finally:
         for part in (api, redis, broker):
             part.stop()
+
+
+@contextmanager
+def _idle_stack(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str, int | None]]:
+    """Give the same of a whole stack that has learned these rows, once it has come to rest."""
+    stack = Stack(folder, ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0))
+    stack.start()
+    try:
+        settings, topic = stack.settings, stack.settings.topic_prefix + Topic.MODEL_LOG
+        Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=Plan(label_delay_s=0)).send(rows)
+        while (learned := sum(end_offsets(settings.kafka, [topic])[topic].values())) < len(rows):
+            print(f"{learned:,} of {len(rows):,} labels learned", flush=True)
+            time.sleep(_SAY_S)
+        print(f"all is learned; {_REST_S:.0f} s of rest", flush=True)
+        time.sleep(_REST_S)
+        yield settings, stack.addresses["api"], stack.pids()["api"]
+    finally:
+        stack.stop(savepoint=False)
 
 
 def _ready(url: str) -> bool:
