@@ -56,13 +56,13 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
 
 
 def position_of(consumer: KafkaConsumer, part: TopicPartition) -> int:
-    """Return the offset of the next record of a partition that was assigned and sought in.
+    """Return the offset of the next record of a partition that was assigned; -1 while it is to be the first or last one, not yet asked for.
 
     The position also passes the markers that end transactions, which are no records. kafka-python knows it without asking, but
     asks the broker first whether it still holds when anything has changed; where the broker has just gone that takes it half a minute.
     """
-    position: int = consumer.position(part, timeout_ms=_POSITION_MS)
-    return position
+    position: int | None = consumer.position(part, timeout_ms=_POSITION_MS)
+    return -1 if position is None else position
 
 
 def end_offsets(kafka: str, topics: Iterable[str], *, isolation: str = "read_committed") -> Ends:
