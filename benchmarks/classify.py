@@ -42,7 +42,6 @@ from stack.process import Part
 from stack.redis import start_redis
 from stack.schedule import Plan
 from stack.sender import Replay
-from store.committed import end_offsets
 from store.labelled_files import Row, read_rows
 
 _BATCH = 1000
@@ -115,16 +114,22 @@ def _idle_stack(folder: Path, rows: list[Row]) -> Iterator[tuple[Settings, str, 
     stack = Stack(folder, ports=dict.fromkeys(("kafka", "redis", "flink_rest", "api"), 0))
     stack.start()
     try:
-        settings, topic = stack.settings, stack.settings.topic_prefix + Topic.MODEL_LOG
+        settings, url = stack.settings, stack.addresses["api"]
         Replay(kafka=settings.kafka, topic_prefix=settings.topic_prefix, plan=Plan(label_delay_s=0)).send(rows)
-        while (learned := sum(end_offsets(settings.kafka, [topic])[topic].values())) < len(rows):
-            print(f"{learned:,} of {len(rows):,} labels learned", flush=True)
+        while (seq := _seq(url)) < len(rows):
+            print(f"the API's model is at seq {seq:,}, {len(rows):,} labels were sent", flush=True)
             time.sleep(_SAY_S)
         print(f"all is learned; {_REST_S:.0f} s of rest", flush=True)
         time.sleep(_REST_S)
-        yield settings, stack.addresses["api"], stack.pids()["api"]
+        yield settings, url, stack.pids()["api"]
     finally:
         stack.stop(savepoint=False)
+
+
+def _seq(url: str) -> int:
+    """Return how many entries of the log the API's model has; 0 while it is loaded."""
+    answer = requests.post(url + _CLASSIFY, json={"text": "a"}, timeout=30)
+    return int(answer.json()["model"]["seq"]) if answer.ok else 0
 
 
 def _ready(url: str) -> bool:

@@ -56,7 +56,7 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
 
 
 def position_of(consumer: KafkaConsumer, part: TopicPartition) -> int:
-    """Return the offset of the next record of a partition that was assigned; -1 while it is to be the first or last one, not yet asked for.
+    """Return the offset of the next record of an assigned partition; -1 while kafka-python has yet to ask where its beginning or end is.
 
     The position also passes the markers that end transactions, which are no records. kafka-python knows it without asking, but
     asks the broker first whether it still holds when anything has changed; where the broker has just gone that takes it half a minute.
